@@ -1,0 +1,139 @@
+//! The other side of the socket: what the command line uses.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::request::{Done, Failed, NodeRequest, SwitchoverRequest};
+use crate::status::Status;
+
+/// Longest answer, in bytes.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Talks to the daemon behind a socket. Every call is a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+    timeout: Duration,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens on the socket, or it may not be opened.
+    #[error("{0}")]
+    Unreachable(io::Error),
+    /// Connected, but no answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The daemon understood and refused; its own words.
+    #[error("{reason}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Why.
+        reason: String,
+    },
+    /// Whatever is behind the socket does not speak this protocol.
+    #[error("not understood: {0}")]
+    Broken(String),
+}
+
+impl Client {
+    /// A client of the daemon behind `socket`, with `timeout` for every call as a whole. Connects at the first call.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>, timeout: Duration) -> Self {
+        Self { socket: socket.into(), timeout }
+    }
+
+    /// The node's status.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.call(Method::GET, "/v1/status", None::<&()>).await
+    }
+
+    /// Moves a group; what was done, in a sentence.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says. After a timeout the move may still happen.
+    pub async fn switchover(&self, request: &SwitchoverRequest) -> Result<String, ClientError> {
+        let done: Done = self.call(Method::POST, "/v1/switchover", Some(request)).await?;
+        Ok(done.done)
+    }
+
+    /// Drains the node; what was done, in a sentence.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn drain(&self, request: &NodeRequest) -> Result<String, ClientError> {
+        let done: Done = self.call(Method::POST, "/v1/drain", Some(request)).await?;
+        Ok(done.done)
+    }
+
+    /// Ends the node's drain; what was done, in a sentence.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn undrain(&self, request: &NodeRequest) -> Result<String, ClientError> {
+        let done: Done = self.call(Method::POST, "/v1/undrain", Some(request)).await?;
+        Ok(done.done)
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
+        let exchange = self.exchange(method, path, body);
+        let (status, bytes) = tokio::time::timeout(self.timeout, exchange)
+            .await
+            .map_err(|_| ClientError::Timeout(self.timeout))??;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|error| ClientError::Broken(error.to_string()));
+        }
+        let reason =
+            serde_json::from_slice::<Failed>(&bytes).map_or_else(|_| status.to_string(), |f| f.error);
+        Err(ClientError::Refused { status: status.as_u16(), reason })
+    }
+
+    async fn exchange<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let broken = |error: &dyn std::error::Error| ClientError::Broken(error.to_string());
+        let stream = UnixStream::connect(&self.socket).await.map_err(ClientError::Unreachable)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+        let driver = tokio::spawn(connection);
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|e| broken(&e))?,
+            None => Vec::new(),
+        };
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "vipdrift")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| broken(&e))?;
+        let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
+        driver.abort();
+        Ok((status, body.map_err(|e| ClientError::Broken(e.to_string()))?.to_bytes()))
+    }
+}

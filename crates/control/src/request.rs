@@ -1,0 +1,61 @@
+//! Requests and their answers.
+
+use serde::{Deserialize, Serialize};
+
+/// What somebody asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// [`crate::Status`].
+    Status,
+    /// Move a group.
+    Switchover(SwitchoverRequest),
+    /// Make this node ineligible.
+    Drain(NodeRequest),
+    /// Make it eligible again.
+    Undrain(NodeRequest),
+}
+
+/// Body of `POST /v1/switchover`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchoverRequest {
+    /// Name of the group.
+    pub group: String,
+    /// Name of the node that is to take it; the next healthy one if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<String>,
+}
+
+/// Body of `POST /v1/drain` and `POST /v1/undrain`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRequest {
+    /// Name of the node; the one that is asked if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub node: Option<String>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// In a sentence.
+    pub done: String,
+}
+
+/// Why it was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// In a sentence.
+    pub error: String,
+}
+
+/// Why a handler did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Status 404: there is no such group or node.
+    Unknown(String),
+    /// Status 409: understood, and not done.
+    NotDone(String),
+    /// Status 503: cannot answer now.
+    Unavailable(String),
+}

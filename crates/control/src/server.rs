@@ -1,0 +1,136 @@
+//! The daemon's side of the socket.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+use crate::request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest};
+use crate::status::Status;
+
+/// Longest request body, in bytes.
+const LONGEST_BODY: usize = 64 * 1024;
+/// Connections served at once; more wait in the socket's queue.
+const CONNECTIONS: usize = 32;
+/// How long a client may take over its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Does what is asked.
+pub trait Handler: Send + Sync + 'static {
+    /// The node's status.
+    fn status(&self) -> impl Future<Output = Result<Status, Failure>> + Send;
+    /// Anything but [`Request::Status`]; what was done, in a sentence.
+    fn command(&self, request: Request) -> impl Future<Output = Result<String, Failure>> + Send;
+}
+
+/// Serves `listener` until the future is dropped. Needs a tokio runtime with time and I/O.
+pub async fn serve<H: Handler>(listener: UnixListener, handler: Arc<H>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors or memory: it will pass, and spinning would not help it to.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let handler = Arc::clone(&handler);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let handler = Arc::clone(&handler);
+                async move { Ok::<_, Infallible>(answer(&*handler, request).await) }
+            });
+            // A client that breaks off is its own affair.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_headers(32)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(place);
+        });
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let method = match path {
+        "/v1/status" => Method::GET,
+        "/v1/switchover" | "/v1/drain" | "/v1/undrain" => Method::POST,
+        _ => return failed(StatusCode::NOT_FOUND, format!("there is no {path} here")),
+    };
+    if head.method != method {
+        let mut refusal = failed(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {method}"));
+        refusal
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(if path == "/v1/status" { "GET" } else { "POST" }));
+        return refusal;
+    }
+    if path == "/v1/status" {
+        return match handler.status().await {
+            Ok(status) => json(StatusCode::OK, &status),
+            Err(failure) => refused(failure),
+        };
+    }
+    let body = match Limited::new(body, LONGEST_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return failed(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {LONGEST_BODY} bytes"));
+        }
+        Err(error) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let request = match path {
+        "/v1/switchover" => read::<SwitchoverRequest>(&body).map(Request::Switchover),
+        "/v1/drain" => read_or_default(&body).map(Request::Drain),
+        _ => read_or_default(&body).map(Request::Undrain),
+    };
+    match request {
+        Err(why) => failed(StatusCode::BAD_REQUEST, why),
+        Ok(request) => match handler.command(request).await {
+            Ok(done) => json(StatusCode::OK, &Done { done }),
+            Err(failure) => refused(failure),
+        },
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the body is not what is expected here: {error}"))
+}
+
+fn read_or_default(body: &[u8]) -> Result<NodeRequest, String> {
+    if body.is_empty() { Ok(NodeRequest::default()) } else { read(body) }
+}
+
+fn refused(failure: Failure) -> Answer {
+    match failure {
+        Failure::Unknown(why) => failed(StatusCode::NOT_FOUND, why),
+        Failure::NotDone(why) => failed(StatusCode::CONFLICT, why),
+        Failure::Unavailable(why) => failed(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+fn failed(status: StatusCode, error: String) -> Answer {
+    json(status, &Failed { error })
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    let mut answer = Response::new(Full::new(Bytes::from(bytes)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

@@ -1,0 +1,297 @@
+//! What `vipdrift status --json` prints. Fields may be added, never renamed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A node as it sees itself and its cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of this node.
+    pub node: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// This node's health.
+    pub health: Health,
+    /// The other nodes, in the order of the configuration.
+    pub peers: Vec<Peer>,
+    /// The groups, in the order of the configuration.
+    pub groups: Vec<Group>,
+    /// The daemon's two processes.
+    pub daemon: Daemon,
+    /// What has been counted since the brain started.
+    pub counters: Counters,
+}
+
+/// Health of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// In a word.
+    pub state: HealthState,
+    /// Why it is not healthy, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// Health in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    /// May hold VIPs.
+    Healthy,
+    /// May not, for the reasons given.
+    Fault,
+    /// May not, because an operator said so.
+    Drained,
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub node: String,
+    /// How it is.
+    pub state: PeerState,
+    /// It says that it hears this node.
+    pub hears_us: bool,
+    /// Round-trip time of the last echoed heartbeat, in microseconds; `null` before the first.
+    pub rtt_us: Option<u64>,
+    /// Whether it has the same configuration.
+    pub config: PeerConfiguration,
+    /// How long ago it was last heard, in milliseconds; `null` if never.
+    pub heard_ms_ago: Option<u64>,
+}
+
+/// State of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// Heard.
+    Alive,
+    /// A heartbeat is missing; it is being asked.
+    Suspect,
+    /// Not heard.
+    Silent,
+    /// It said that it leaves.
+    Left,
+}
+
+/// A peer's configuration compared with this node's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerConfiguration {
+    /// The same.
+    Same,
+    /// Another one.
+    Different,
+    /// It has not been heard yet.
+    Unknown,
+}
+
+/// A group of VIPs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// This node's role.
+    pub role: GroupRole,
+    /// The node that holds it, if one is known to.
+    pub active_node: Option<String>,
+    /// Number of the present reign.
+    pub term: u64,
+    /// When the role last changed, RFC 3339.
+    pub since: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// MAC address of somebody else who answers for a VIP.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub occupied_by: Option<String>,
+    /// Its VIPs.
+    pub vips: Vec<Vip>,
+}
+
+/// Role of a node in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupRole {
+    /// Holds the VIPs.
+    Active,
+    /// Ready to.
+    Standby,
+    /// Not eligible.
+    Fault,
+    /// Not eligible because an operator said so.
+    Drained,
+}
+
+/// A VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vip {
+    /// Address and prefix length.
+    pub address: String,
+    /// The interface on this node.
+    pub interface: String,
+    /// This node's kernel has it.
+    pub mounted: bool,
+}
+
+/// The daemon's two processes and what the machine grants them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Process id of the keeper.
+    pub keeper_pid: u32,
+    /// Process id of the brain.
+    pub brain_pid: u32,
+    /// Brains started since the keeper started, this one included.
+    pub brain_starts: u32,
+    /// Digest of the configuration, in hexadecimal; the same on nodes that agree.
+    pub config_digest: String,
+    /// User that the brain runs as.
+    pub user: String,
+    /// `granted`, or why the brain's heartbeat has no real-time priority.
+    pub real_time: String,
+    /// `granted`, or why the keeper has no real-time priority.
+    pub keeper_real_time: String,
+    /// `granted`, or why memory is not locked.
+    pub memory_locked: String,
+    /// `granted`, or why system calls are not filtered.
+    pub system_call_filter: String,
+    /// How late the heartbeat thread woke up for its timers.
+    pub lateness: Lateness,
+}
+
+/// How late timers were, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Lateness {
+    /// Wake-ups measured.
+    pub wakeups: u64,
+    /// Half of them were no later than this.
+    pub p50_us: u64,
+    /// All but one in a thousand.
+    pub p999_us: u64,
+    /// The latest of all.
+    pub max_us: u64,
+}
+
+/// Counted since the brain started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Counters {
+    /// Heartbeat datagrams sent.
+    pub heartbeats_sent: u64,
+    /// Heartbeat datagrams accepted.
+    pub heartbeats_heard: u64,
+    /// Heartbeat datagrams rejected, by reason.
+    pub datagrams_rejected: BTreeMap<String, u64>,
+    /// Frames that could not be parsed.
+    pub frames_rejected: u64,
+    /// Occupancy probes sent.
+    pub probes_sent: u64,
+    /// Answers to occupancy probes.
+    pub probe_answers: u64,
+    /// Announcements sent.
+    pub announcements_sent: u64,
+    /// Other claimants seen while active.
+    pub conflicts: u64,
+    /// Deadlines missed by more than half a heartbeat.
+    pub late: u64,
+    /// Datagrams, frames and echo requests that the kernel did not take.
+    pub send_errors: u64,
+    /// Log lines dropped because nobody read them.
+    pub log_lines_dropped: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Status {
+        Status {
+            cluster: "edge".into(),
+            node: "alpha".into(),
+            version: "0.1.0".into(),
+            health: Health { state: HealthState::Healthy, reasons: vec![] },
+            peers: vec![Peer {
+                node: "bravo".into(),
+                state: PeerState::Alive,
+                hears_us: true,
+                rtt_us: Some(180),
+                config: PeerConfiguration::Same,
+                heard_ms_ago: Some(42),
+            }],
+            groups: vec![Group {
+                name: "web".into(),
+                role: GroupRole::Active,
+                active_node: Some("alpha".into()),
+                term: 3,
+                since: "2026-01-01T00:00:00Z".into(),
+                reason: "bravo silent, 192.0.2.100 not answered".into(),
+                occupied_by: None,
+                vips: vec![Vip { address: "192.0.2.100/24".into(), interface: "eth0".into(), mounted: true }],
+            }],
+            daemon: Daemon {
+                keeper_pid: 100,
+                brain_pid: 101,
+                brain_starts: 1,
+                config_digest: "00000000000000ff".into(),
+                user: "vipdrift".into(),
+                real_time: "granted".into(),
+                keeper_real_time: "granted".into(),
+                memory_locked: "granted".into(),
+                system_call_filter: "granted".into(),
+                lateness: Lateness { wakeups: 10, p50_us: 50, p999_us: 120, max_us: 130 },
+            },
+            counters: Counters {
+                datagrams_rejected: BTreeMap::from([("bad_mac".to_owned(), 2)]),
+                ..Counters::default()
+            },
+        }
+    }
+
+    /// Names and order of the contract's example, with what has been added.
+    #[test]
+    fn the_contract_in_its_own_words() {
+        let json = serde_json::to_string(&example()).expect("serializes");
+        let contract = concat!(
+            r#"{"cluster":"edge","node":"alpha","version":"0.1.0","health":{"state":"healthy","reasons":[]},"#,
+            r#""peers":[{"node":"bravo","state":"alive","hears_us":true,"rtt_us":180,"config":"same","heard_ms_ago":42}],"#,
+            r#""groups":[{"name":"web","role":"active","active_node":"alpha","term":3,"since":"2026-01-01T00:00:00Z","#,
+            r#""reason":"bravo silent, 192.0.2.100 not answered","vips":[{"address":"192.0.2.100/24","interface":"eth0","mounted":true}]}],"#,
+            r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"config_digest":"00000000000000ff","user":"vipdrift","#,
+            r#""real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted","#,
+            r#""lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},"#,
+            r#""counters":{"heartbeats_sent":0,"heartbeats_heard":0,"datagrams_rejected":{"bad_mac":2},"frames_rejected":0,"#,
+            r#""probes_sent":0,"probe_answers":0,"announcements_sent":0,"conflicts":0,"late":0,"send_errors":0,"#,
+            r#""log_lines_dropped":0}}"#,
+        );
+        assert_eq!(json, contract);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut status = example();
+        status.groups[0].occupied_by = Some("00:00:5e:00:53:01".into());
+        status.groups[0].active_node = None;
+        status.peers[0].rtt_us = None;
+        let json = serde_json::to_string(&status).expect("serializes");
+        assert!(json.contains(r#""occupied_by":"00:00:5e:00:53:01""#), "{json}");
+        assert!(json.contains(r#""active_node":null"#), "{json}");
+        assert_eq!(serde_json::from_str::<Status>(&json).expect("parses"), status);
+    }
+
+    #[test]
+    fn every_word_of_the_contract() {
+        let words = |values: &[serde_json::Value]| {
+            values.iter().map(|v| v.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let health = [HealthState::Healthy, HealthState::Fault, HealthState::Drained];
+        let peer = [PeerState::Alive, PeerState::Suspect, PeerState::Silent, PeerState::Left];
+        let role = [GroupRole::Active, GroupRole::Standby, GroupRole::Fault, GroupRole::Drained];
+        let config = [PeerConfiguration::Same, PeerConfiguration::Different, PeerConfiguration::Unknown];
+        let to = |v: serde_json::Result<serde_json::Value>| v.expect("serializes");
+        assert_eq!(words(&health.map(|v| to(serde_json::to_value(v)))), "healthy fault drained");
+        assert_eq!(words(&peer.map(|v| to(serde_json::to_value(v)))), "alive suspect silent left");
+        assert_eq!(words(&role.map(|v| to(serde_json::to_value(v)))), "active standby fault drained");
+        assert_eq!(words(&config.map(|v| to(serde_json::to_value(v)))), "same different unknown");
+    }
+}

@@ -1,0 +1,117 @@
+//! Server and client over a real Unix socket.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use vipdrift_control::{
+    Client, ClientError, Failure, Handler, NodeRequest, Request, Status, SwitchoverRequest, serve,
+};
+
+struct Fake;
+
+impl Handler for Fake {
+    async fn status(&self) -> Result<Status, Failure> {
+        Err(Failure::Unavailable("the brain is starting".into()))
+    }
+
+    async fn command(&self, request: Request) -> Result<String, Failure> {
+        match request {
+            Request::Switchover(SwitchoverRequest { group, to }) if group == "web" => {
+                Ok(format!("web moved to {}", to.unwrap_or_else(|| "bravo".into())))
+            }
+            Request::Switchover(SwitchoverRequest { group, .. }) => {
+                Err(Failure::Unknown(format!("no group {group}")))
+            }
+            Request::Drain(NodeRequest { node: None }) => Ok("drained".into()),
+            _ => Err(Failure::NotDone("not now".into())),
+        }
+    }
+}
+
+/// A server on a socket of its own, on a thread of its own; returns when it listens.
+fn served() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let socket = folder.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
+    listener.set_nonblocking(true).expect("non-blocking");
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            serve(UnixListener::from_std(listener).expect("listener"), Arc::new(Fake)).await;
+        });
+    });
+    (folder, socket)
+}
+
+/// One request as `curl --unix-socket` would send it; status line and body.
+fn raw(socket: &std::path::Path, request: &str) -> (String, String) {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+    stream.write_all(request.as_bytes()).expect("writes");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("reads");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    (head.lines().next().unwrap_or_default().to_owned(), body.trim_end().to_owned())
+}
+
+#[tokio::test]
+async fn commands_travel_and_their_answers_return() {
+    let (_folder, socket) = served();
+    let client = Client::new(&socket, Duration::from_secs(10));
+    let web = |to: Option<&str>| SwitchoverRequest { group: "web".into(), to: to.map(str::to_owned) };
+    assert_eq!(client.switchover(&web(None)).await.expect("done"), "web moved to bravo");
+    assert_eq!(client.switchover(&web(Some("charlie"))).await.expect("done"), "web moved to charlie");
+    assert_eq!(client.drain(&NodeRequest::default()).await.expect("done"), "drained");
+    let unknown = client.switchover(&SwitchoverRequest { group: "wob".into(), to: None }).await;
+    assert!(
+        matches!(&unknown, Err(ClientError::Refused { status: 404, reason }) if reason == "no group wob"),
+        "{unknown:?}"
+    );
+    let refused = client.undrain(&NodeRequest::default()).await;
+    assert!(
+        matches!(&refused, Err(ClientError::Refused { status: 409, reason }) if reason == "not now"),
+        "{refused:?}"
+    );
+    let busy = client.status().await;
+    assert!(matches!(&busy, Err(ClientError::Refused { status: 503, .. })), "{busy:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let nobody = Client::new(folder.path().join("s"), Duration::from_secs(10)).status().await;
+    assert!(matches!(nobody, Err(ClientError::Unreachable(_))), "{nobody:?}");
+}
+
+#[test]
+fn what_is_not_understood_is_refused_in_json() {
+    let (_folder, socket) = served();
+    let post = |path: &str, body: &str| {
+        raw(
+            &socket,
+            &format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        )
+    };
+    let (status, body) = raw(&socket, "GET /v1/nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        (status.as_str(), body.as_str()),
+        ("HTTP/1.1 404 Not Found", r#"{"error":"there is no /v1/nothing here"}"#)
+    );
+    let (status, body) = raw(&socket, "GET /v1/drain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        (status.as_str(), body.as_str()),
+        ("HTTP/1.1 405 Method Not Allowed", r#"{"error":"/v1/drain takes POST"}"#)
+    );
+    let (status, body) = post("/v1/switchover", "{\"groop\":\"web\"}");
+    assert_eq!(status, "HTTP/1.1 400 Bad Request");
+    assert!(body.contains("unknown field `groop`"), "{body}");
+    let (status, _) = post("/v1/drain", "");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let (status, _) = post("/v1/drain", &" ".repeat(70_000));
+    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
+}

@@ -1,0 +1,406 @@
+//! Mounting, unmounting, handing over: the steps that follow from a decision.
+
+use vipdrift_wire::heartbeat::{Message, NodeId, Role, Word, WordKind, encode};
+
+use crate::action::{Action, Decision, Plan};
+use crate::config::{Switchover, VipIndex};
+use crate::event::{Command, Ticket};
+use crate::group::{Because, Handover, NEXT_PLAN, Request, State, Waiting};
+use crate::node::Node;
+use crate::snapshot::RoleName;
+use crate::timer::Timer;
+use crate::tuning::{ANNOUNCE_AGAIN, RETRY_FIRST, RETRY_MAX, SWITCHOVER_LIMIT};
+
+impl Node {
+    /// Claims a group: a new term, and the VIPs wanted in the kernel.
+    pub(crate) fn begin_mounting(&mut self, group: usize, because: Because) {
+        let from = self.role(group);
+        self.stop_asking(group);
+        self.touch(group);
+        let g = &mut self.groups[group];
+        g.term = g.term.saturating_add(1);
+        g.reign = g.term;
+        g.released = None;
+        g.reserved = None;
+        g.resigned = false;
+        g.request = None;
+        g.answered_by = None;
+        g.verifications = 0;
+        g.noted.clear();
+        g.foreign_since = None;
+        g.state = State::Mounting { plan: NEXT_PLAN, from, because };
+    }
+
+    /// Asks the keeper once more for VIPs that it still holds, to hear from the kernel that they are there.
+    pub(crate) fn mount_again(&mut self, group: usize, because: Because) {
+        self.stop_asking(group);
+        self.touch(group);
+        self.replan = true;
+        self.groups[group].state = State::Mounting { plan: NEXT_PLAN, from: RoleName::Active, because };
+    }
+
+    /// Lets a group go: unmount first, then, confirmed, say so.
+    pub(crate) fn release(
+        &mut self,
+        group: usize,
+        heir: Option<NodeId>,
+        reason: String,
+        evidence: Vec<String>,
+    ) {
+        let from = self.role(group);
+        self.stop_asking(group);
+        self.touch(group);
+        self.timers.cancel(Timer::Announce(group));
+        let until = self.now + self.reservation();
+        let term = self.groups[group].reign;
+        let g = &mut self.groups[group];
+        g.state = State::Releasing { plan: NEXT_PLAN, heir };
+        g.handover = None;
+        g.to_announce.clear();
+        g.conflict = None;
+        g.released = None;
+        g.resigned = heir.is_some();
+        g.reserved = heir.map(|heir| (heir, until));
+        g.since = self.now;
+        g.reason.clone_from(&reason);
+        if from == RoleName::Active {
+            let to = self.idle_role(group);
+            self.act(Action::Record(Decision {
+                group: self.group_index(group),
+                from,
+                to,
+                term,
+                reason,
+                evidence,
+            }));
+        }
+    }
+
+    /// The keeper has applied (part of) a plan.
+    pub(crate) fn on_applied(
+        &mut self,
+        plan: Plan,
+        mounted: Vec<VipIndex>,
+        failed: &[(VipIndex, String)],
+        complete: bool,
+    ) {
+        let before = std::mem::replace(&mut self.mounted, mounted.into_iter().collect());
+        for group in 0..self.groups.len() {
+            let vips = self.config.groups[group].vips.clone();
+            let fresh: Vec<VipIndex> = vips
+                .iter()
+                .copied()
+                .filter(|vip| self.mounted.contains(vip) && !before.contains(vip))
+                .collect();
+            let all = vips.iter().all(|vip| self.mounted.contains(vip));
+            let none = !vips.iter().any(|vip| self.mounted.contains(vip));
+            let error = failed.iter().find(|(vip, _)| vips.contains(vip)).map(|(_, error)| error.clone());
+            match self.groups[group].state.clone() {
+                State::Mounting { plan: wanted, from, because } if plan >= wanted => {
+                    // Each VIP as soon as it is there; the first does not wait for the last.
+                    self.announce(&fresh);
+                    if all {
+                        self.become_active(group, from, because);
+                    } else if complete {
+                        self.fail_mount(group, error.unwrap_or_else(|| "not mounted".to_owned()));
+                    }
+                }
+                State::Releasing { plan: wanted, heir } if plan >= wanted => {
+                    if none {
+                        self.become_standby(group, heir);
+                    } else if complete {
+                        let name = self.group_name(group).to_owned();
+                        self.warn(format!("{name}: unmount failed: {}", error.unwrap_or_default()));
+                        self.timers.set(Timer::Retry(group), self.now + RETRY_FIRST);
+                    }
+                }
+                State::Active if complete && !all => {
+                    // The lease ran out behind our back: prove the right to the VIP anew before mounting it again.
+                    let name = self.group_name(group).to_owned();
+                    self.warn(format!("{name}: VIP gone from the kernel"));
+                    self.groups[group].state = State::Proving { since: self.now };
+                    self.groups[group].handover = None;
+                    self.away.get_or_insert(self.now);
+                    self.timers.set_sooner(Timer::Proved, self.now + self.tuning.heartbeat);
+                    self.start_asking(group);
+                    self.revisit(group);
+                }
+                State::Standby if complete && !none => {
+                    // Left behind by a brain that died in the middle of something.
+                    let name = self.group_name(group).to_owned();
+                    self.warn(format!("{name}: still mounted on a standby node; unmounting"));
+                    self.groups[group].state = State::Releasing { plan: NEXT_PLAN, heir: None };
+                    self.replan = true;
+                }
+                _ => {}
+            }
+            if vips.iter().any(|vip| self.mounted.contains(vip) != before.contains(vip)) {
+                self.touch(group);
+            }
+        }
+    }
+
+    fn become_active(&mut self, group: usize, from: RoleName, because: Because) {
+        let now = self.now;
+        let vips = self.config.groups[group].vips.clone();
+        let again = from == RoleName::Active;
+        let g = &mut self.groups[group];
+        g.state = State::Active;
+        g.mount_failures = 0;
+        g.ghost = None;
+        g.conflict = None;
+        g.announced = 1;
+        g.last_defence = Some(now);
+        g.reason.clone_from(&because.reason);
+        if !again {
+            g.since = now;
+        }
+        let term = g.reign;
+        if again {
+            // Nothing was mounted anew, so nothing has been announced in this step.
+            self.announce(&vips[..vips.len().min(crate::tuning::ANNOUNCE_BATCH)]);
+        }
+        self.timers.set(Timer::Announce(group), now + ANNOUNCE_AGAIN[0]);
+        self.act(Action::Record(Decision {
+            group: self.group_index(group),
+            from,
+            to: RoleName::Active,
+            term,
+            reason: because.reason,
+            evidence: because.evidence,
+        }));
+        let id = self.config.id;
+        self.finish_waiting(group, id);
+        self.revisit(group);
+    }
+
+    fn become_standby(&mut self, group: usize, heir: Option<NodeId>) {
+        self.groups[group].state = State::Standby;
+        if heir.is_some() {
+            // The heir's time runs from the moment that it can know.
+            let until = self.now + self.reservation();
+            self.groups[group].reserved = heir.map(|heir| (heir, until));
+            self.timers.set(Timer::Revisit(group), until);
+        }
+        if !self.drain_tickets.is_empty()
+            && self.groups.iter().all(|group| matches!(group.state, State::Standby))
+        {
+            self.answer_drains(Ok("drained".to_owned()));
+        }
+        self.revisit(group);
+    }
+
+    fn answer_drains(&mut self, outcome: Result<String, String>) {
+        for ticket in std::mem::take(&mut self.drain_tickets) {
+            self.act(Action::Reply { ticket, outcome: outcome.clone() });
+        }
+    }
+
+    fn fail_mount(&mut self, group: usize, error: String) {
+        let failures = self.groups[group].mount_failures;
+        let pause = (RETRY_FIRST * 2u32.saturating_pow(failures)).min(RETRY_MAX);
+        let fault = format!("mount failed: {error}");
+        self.groups[group].mount_failures = failures + 1;
+        self.groups[group].mount_fault = Some(fault.clone());
+        self.timers.set(Timer::Retry(group), self.now + pause);
+        let name = self.group_name(group).to_owned();
+        self.warn(format!("{name}: {fault}; next try in {}", crate::node::spell(pause)));
+        let id = self.config.id;
+        self.fail_waiting(group, id, &fault);
+        self.release(group, None, fault, Vec::new());
+    }
+
+    // ---- Planned moves ----------------------------------------------------------------------------------------
+
+    /// Gives an active group to `heir`: strictly, or with the heir mounting first.
+    pub(crate) fn begin_handover(&mut self, group: usize, heir: NodeId, reason: String) {
+        match self.config.groups[group].switchover {
+            Switchover::Strict => self.release(group, Some(heir), reason, Vec::new()),
+            Switchover::Hitless => {
+                let claimed = std::collections::BTreeSet::new();
+                self.groups[group].handover = Some(Handover { heir, hitless: true, reason, claimed });
+                self.touch(group);
+            }
+        }
+        self.timers.set(Timer::Handover(group), self.now + SWITCHOVER_LIMIT);
+    }
+
+    /// A planned move has not come to its end.
+    pub(crate) fn on_handover_overdue(&mut self, group: usize) {
+        if let Some(handover) = self.groups[group].handover.take() {
+            let name = self.group_name(group).to_owned();
+            let heir = self.node_name(handover.heir).to_owned();
+            self.warn(format!("{name}: {heir} did not take over in time"));
+            if !self.is_eligible(group) && matches!(self.groups[group].state, State::Active) {
+                let reason = handover.reason;
+                self.release(group, None, reason, Vec::new());
+            }
+        }
+        self.groups[group].request = None;
+        for waiting in std::mem::take(&mut self.groups[group].waiting) {
+            let outcome = Err(format!("{} did not become active in time", self.node_name(waiting.heir)));
+            self.act(Action::Reply { ticket: waiting.ticket, outcome });
+        }
+        self.revisit(group);
+    }
+
+    /// Tells those who waited for `id` to become active.
+    pub(crate) fn finish_waiting(&mut self, group: usize, id: NodeId) {
+        if self.groups[group].request.as_ref().is_some_and(|request| request.heir == id) {
+            self.groups[group].request = None;
+        }
+        let waiting = std::mem::take(&mut self.groups[group].waiting);
+        let (done, rest) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| waiting.heir == id);
+        self.groups[group].waiting = rest;
+        let outcome = format!("{} is active on {}", self.group_name(group), self.node_name(id));
+        for Waiting { ticket, .. } in done {
+            self.act(Action::Reply { ticket, outcome: Ok(outcome.clone()) });
+        }
+    }
+
+    fn fail_waiting(&mut self, group: usize, id: NodeId, why: &str) {
+        let waiting = std::mem::take(&mut self.groups[group].waiting);
+        let (failed, rest) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| waiting.heir == id);
+        self.groups[group].waiting = rest;
+        for Waiting { ticket, .. } in failed {
+            self.act(Action::Reply { ticket, outcome: Err(why.to_owned()) });
+        }
+    }
+
+    // ---- Commands ---------------------------------------------------------------------------------------------
+
+    pub(crate) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Switchover { ticket, group, to } => {
+                if let Err(why) = self.on_switchover(ticket, group.0, to.as_deref()) {
+                    self.act(Action::Reply { ticket, outcome: Err(why) });
+                }
+            }
+            Command::Drain { ticket } => self.on_drain(ticket),
+            Command::Undrain { ticket } => {
+                self.answer_drains(Err("undrained before everything was released".to_owned()));
+                let was = std::mem::replace(&mut self.drained, false);
+                let said = if was { "undrained" } else { "was not drained" };
+                self.act(Action::Reply { ticket, outcome: Ok(said.to_owned()) });
+                self.revisit_all();
+            }
+            Command::Shutdown => {
+                self.leaving = true;
+                self.revisit_all();
+            }
+        }
+    }
+
+    fn on_drain(&mut self, ticket: Ticket) {
+        self.drained = true;
+        if self.groups.iter().all(|group| matches!(group.state, State::Standby)) {
+            self.act(Action::Reply { ticket, outcome: Ok("drained; this node held nothing".to_owned()) });
+        } else {
+            self.drain_tickets.push(ticket);
+        }
+        self.revisit_all();
+    }
+
+    fn on_switchover(&mut self, ticket: Ticket, group: usize, to: Option<&str>) -> Result<(), String> {
+        let name = self.config.groups.get(group).map(|group| group.name.clone()).ok_or("no such group")?;
+        let active_here = matches!(self.groups[group].state, State::Active);
+        let holder =
+            if active_here { Some(self.config.id) } else { self.holder(group).map(|p| self.peers[p].id) };
+        let Some(holder) = holder else { return Err(format!("{name} is active on no node")) };
+        let ready = |id: NodeId| {
+            if id == self.config.id { self.is_eligible(group) } else { self.heir_is_ready(group, id) }
+        };
+        let order = &self.config.groups[group].order;
+        let heir = match to {
+            None => order.iter().copied().find(|&id| id != holder && ready(id)),
+            Some(wanted) => {
+                let id = if wanted == self.config.name {
+                    Some(self.config.id)
+                } else {
+                    self.peers.iter().find(|peer| peer.name == wanted).map(|peer| peer.id)
+                };
+                let id = id.ok_or_else(|| format!("no node named {wanted}"))?;
+                if !order.contains(&id) {
+                    return Err(format!("{wanted} is not among the nodes of {name}"));
+                }
+                if id == holder {
+                    return Err(format!("{name} is already active on {wanted}"));
+                }
+                if !ready(id) {
+                    return Err(format!(
+                        "{wanted} is not ready to take {name}: {}",
+                        self.unready_reason(group, id)
+                    ));
+                }
+                Some(id)
+            }
+        };
+        let heir = heir.ok_or_else(|| format!("no other node is ready to take {name}"))?;
+        if self.groups[group].handover.is_some() {
+            return Err(format!("{name} is being handed over already"));
+        }
+        self.groups[group].waiting.push(Waiting { ticket, heir });
+        if active_here {
+            let reason = format!("switchover to {}", self.node_name(heir));
+            self.begin_handover(group, heir, reason);
+        } else {
+            self.groups[group].request = Some(Request { heir });
+            self.touch(group);
+            self.timers.set(Timer::Handover(group), self.now + SWITCHOVER_LIMIT);
+        }
+        Ok(())
+    }
+
+    fn unready_reason(&self, group: usize, id: NodeId) -> String {
+        if id == self.config.id {
+            let faults = self.faults(group);
+            return if faults.is_empty() { "drained".to_owned() } else { faults.join(", ") };
+        }
+        let Some(peer) = self.peer_index(id).map(|index| &self.peers[index]) else {
+            return "unknown".to_owned();
+        };
+        if !peer.is_up() {
+            return "not heard".to_owned();
+        }
+        if !peer.hears_us {
+            return "it does not hear this node".to_owned();
+        }
+        match peer.remote(self.groups[group].id).map(|state| state.role) {
+            None => "it does not know the group".to_owned(),
+            Some(Role::Drained) => "drained".to_owned(),
+            Some(Role::Fault) => "in fault".to_owned(),
+            Some(Role::Standby | Role::Active) => "busy".to_owned(),
+        }
+    }
+
+    /// Nobody can mount or unmount here any more: tell the peers when the lease ends, and end.
+    pub(crate) fn on_keeper_gone(&mut self) {
+        self.keeper_gone = true;
+        let holding = self.groups.iter().any(|group| !matches!(group.state, State::Standby));
+        let kind = if holding {
+            WordKind::LeaseEnds { within: self.config.lease.unwrap_or(std::time::Duration::MAX) }
+        } else {
+            WordKind::Resigned
+        };
+        let word = Word { sender: self.config.id, incarnation: self.incarnation, kind };
+        let bytes = encode(&Message::Word(word), &self.config.keys);
+        for _ in 0..2 {
+            for peer in 0..self.peers.len() {
+                for path in self.peers[peer].paths.clone() {
+                    self.act(Action::SendDatagram { path, bytes: bytes.clone() });
+                }
+            }
+        }
+        self.exit();
+    }
+
+    /// Answers a command that comes after the end.
+    pub(crate) fn refuse(&mut self, command: &Command) {
+        match *command {
+            Command::Switchover { ticket, .. } | Command::Drain { ticket } | Command::Undrain { ticket } => {
+                self.act(Action::Reply { ticket, outcome: Err("this node has ended".to_owned()) });
+            }
+            Command::Shutdown => {}
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a node wants done.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::config::{GroupIndex, InterfaceIndex, PathIndex, VipIndex};
+use crate::event::{Carry, Ticket};
+use crate::snapshot::RoleName;
+
+/// Numbers the desired sets of a brain; a later one replaces all earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Plan(pub u64);
+
+/// One thing to do. The driver does them in order and never waits for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a datagram on a heartbeat path.
+    SendDatagram {
+        /// Between which addresses.
+        path: PathIndex,
+        /// The UDP payload.
+        bytes: Vec<u8>,
+    },
+    /// Send a frame on an interface.
+    SendFrame {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The frame with its Ethernet header.
+        bytes: Vec<u8>,
+    },
+    /// Send an ICMP or ICMPv6 echo request.
+    SendEcho {
+        /// To whom.
+        to: IpAddr,
+    },
+    /// Make exactly these VIPs be mounted. The whole set, always. Answered by [`crate::Event::Applied`].
+    Apply {
+        /// Its number.
+        plan: Plan,
+        /// VIPs to hold; every other VIP of the configuration is to be off.
+        desired: BTreeSet<VipIndex>,
+    },
+    /// Prove to the keeper that this brain is alive.
+    Beat {
+        /// The lease may be renewed.
+        renew: bool,
+    },
+    /// Hand the keeper the datagrams that it sends when this brain is dead (once, at start).
+    Words(Words),
+    /// Hand the keeper what the next brain must know.
+    Remember(Carry),
+    /// Keep this decision, with its evidence.
+    Record(Decision),
+    /// Tell the log.
+    Note(Note),
+    /// Answer a command: what was done, or why not.
+    Reply {
+        /// Which command.
+        ticket: Ticket,
+        /// What was done, or why not.
+        outcome: Result<String, String>,
+    },
+    /// Everything is released and said: end the process.
+    Exit,
+}
+
+/// Signed datagrams that a keeper, which holds no key, sends to every peer on behalf of a dead brain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// "Holding, at most the hold time more."
+    pub holding: Vec<u8>,
+    /// "Everything is unmounted."
+    pub resigned: Vec<u8>,
+}
+
+/// A change of role, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Which group.
+    pub group: GroupIndex,
+    /// Role before.
+    pub from: RoleName,
+    /// Role after.
+    pub to: RoleName,
+    /// The term in which it happened.
+    pub term: u64,
+    /// One sentence for people.
+    pub reason: String,
+    /// What it rests on, a line each.
+    pub evidence: Vec<String>,
+}
+
+/// Something worth a log line that is not a change of role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Somebody should look at it.
+    pub warning: bool,
+    /// The line.
+    pub text: String,
+}

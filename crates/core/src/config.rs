@@ -1,0 +1,165 @@
+//! What a node has been told: resolved for this node and validated before it gets here.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
+
+/// Position of a peer in [`NodeConfig::peers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(pub usize);
+/// Position of a group in [`NodeConfig::groups`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIndex(pub usize);
+/// Position of an interface in [`NodeConfig::interfaces`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceIndex(pub usize);
+/// Position of a VIP in [`NodeConfig::vips`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VipIndex(pub usize);
+/// Position of a heartbeat path in [`NodeConfig::paths`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathIndex(pub usize);
+
+/// Everything a node decides by. Indexes in it are valid; the driver has checked the rest.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// This node's name.
+    pub name: String,
+    /// This node's id on the wire.
+    pub id: NodeId,
+    /// Keys that authenticate heartbeats; they carry the cluster's identity.
+    pub keys: Keys,
+    /// Digest of the configuration, compared among peers, never elected on.
+    pub digest: u64,
+    /// Interval between heartbeats (H).
+    pub heartbeat: Duration,
+    /// Missed heartbeats after which a peer is dead; the dead time is this times `heartbeat`.
+    pub dead_after: u32,
+    /// Lifetime of a mounted address in the kernel; `None` when addresses are mounted without one.
+    pub lease: Option<Duration>,
+    /// How long a keeper may hold the VIP over the death of its brain.
+    pub hold: Duration,
+    /// Longest wait at start for proof that the link works (a peer or a reference answers).
+    pub start_wait: Duration,
+    /// The other nodes.
+    pub peers: Vec<PeerConfig>,
+    /// Heartbeat paths to the peers.
+    pub paths: Vec<Path>,
+    /// Names of this node's interfaces that carry VIPs.
+    pub interfaces: Vec<String>,
+    /// Every VIP of every group.
+    pub vips: Vec<Vip>,
+    /// The groups.
+    pub groups: Vec<GroupConfig>,
+}
+
+impl NodeConfig {
+    /// The dead time: `dead_after` heartbeat intervals.
+    #[must_use]
+    pub fn dead_time(&self) -> Duration {
+        self.heartbeat * self.dead_after
+    }
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its name.
+    pub name: String,
+    /// Its id on the wire.
+    pub id: NodeId,
+}
+
+/// One pair of addresses between this node and a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// The peer at the other end.
+    pub peer: NodeIndex,
+    /// This node's address.
+    pub local: IpAddr,
+    /// The peer's address.
+    pub remote: IpAddr,
+}
+
+/// A virtual address and where it goes on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vip {
+    /// The interface.
+    pub interface: InterfaceIndex,
+    /// Address and prefix length.
+    pub address: IpNet,
+}
+
+/// VIPs that always move together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// Its name.
+    pub name: String,
+    /// Its id on the wire.
+    pub id: GroupId,
+    /// The interface that carries it.
+    pub interface: InterfaceIndex,
+    /// Its VIPs.
+    pub vips: Vec<VipIndex>,
+    /// All nodes that may hold it, most preferred first, this one among them if it may. Ids on the wire.
+    pub order: Vec<NodeId>,
+    /// When to go back to a preferred node.
+    pub failback: Failback,
+    /// What to do when a foreign host answers for a VIP.
+    pub occupied: OccupiedPolicy,
+    /// How a planned switchover goes.
+    pub switchover: Switchover,
+    /// Whose answers prove that this node is not isolated.
+    pub references: Vec<Reference>,
+    /// What an isolated active node does.
+    pub isolated: IsolatedPolicy,
+}
+
+/// When an active node hands the group back to a more preferred one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failback {
+    /// Only when asked.
+    Never,
+    /// After the preferred node has been healthy for this long.
+    After(Duration),
+}
+
+/// What to do when a host outside the cluster answers for a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OccupiedPolicy {
+    /// Stay standby and say so.
+    Wait,
+    /// Take the VIP all the same.
+    Claim,
+}
+
+/// How a planned switchover goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switchover {
+    /// The holder unmounts before the heir mounts.
+    Strict,
+    /// The heir mounts and announces before the holder unmounts.
+    Hitless,
+}
+
+/// A machine outside the cluster whose answer proves that the network works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// The gateway and neighbours seen on the segment lately.
+    Auto,
+    /// The interface's default gateway.
+    Gateway,
+    /// A named address on the interface's segment.
+    Address(IpAddr),
+}
+
+/// What an active node does when it finds itself isolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsolatedPolicy {
+    /// Let the VIPs go.
+    Release,
+    /// Keep them.
+    Keep,
+}

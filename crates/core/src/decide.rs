@@ -1,0 +1,670 @@
+//! Who should hold a group, and whether that is this node.
+
+use std::time::Duration;
+
+use vipdrift_wire::heartbeat::{GroupState, NodeId, Role};
+
+use crate::config::{Failback, IsolatedPolicy, OccupiedPolicy, Switchover};
+use crate::group::{Because, Released, State};
+use crate::node::{Node, spell};
+use crate::occupancy::{Answer, Verdict};
+use crate::peer::Liveness;
+use crate::snapshot::RoleName;
+use crate::timer::Timer;
+use crate::tuning::{OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS};
+
+impl Node {
+    /// Decides about one group on what is known now.
+    pub(crate) fn decide(&mut self, group: usize) {
+        match self.groups[group].state {
+            State::Standby => self.consider_claim(group),
+            State::Mounting { .. } => self.consider_mounting(group),
+            State::Active => self.consider_keeping(group),
+            State::Proving { since } => self.consider_proof(group, since),
+            State::Releasing { .. } => {}
+        }
+    }
+
+    // ---- Standby ----------------------------------------------------------------------------------------------
+
+    fn consider_claim(&mut self, group: usize) {
+        let eligible = self.is_eligible(group);
+        if let Some(holder) = self.holder(group) {
+            self.groups[group].released = None;
+            if eligible && self.is_handed_over(holder, group) {
+                let reason = format!("{} hands over without a gap", self.peers[holder].name);
+                return self.begin_mounting(group, Because::new(reason));
+            }
+            if eligible && self.peers[holder].is_suspect() {
+                self.keep_asking(group);
+            } else {
+                self.stop_asking(group);
+            }
+            return;
+        }
+        if !eligible {
+            self.stop_asking(group);
+            return;
+        }
+        if self.takes_released(group) {
+            return;
+        }
+        self.keep_asking(group);
+        let verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
+        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
+        match verdict {
+            Verdict::Free if ready => {
+                let because = self.explain_claim(group, None);
+                self.begin_mounting(group, because);
+            }
+            Verdict::Occupied(answer) => self.consider_occupied(group, answer, ready),
+            Verdict::Free | Verdict::Unknown => {}
+        }
+    }
+
+    fn keep_asking(&mut self, group: usize) {
+        if !self.groups[group].occupancy.is_asking() {
+            self.start_asking(group);
+        }
+    }
+
+    /// An active peer names this node to mount before it unmounts.
+    fn is_handed_over(&self, holder: usize, group: usize) -> bool {
+        self.peers[holder].remote(self.groups[group].id).is_some_and(|state| {
+            state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
+        })
+    }
+
+    /// A holder that unmounted and said so leaves nothing to ask: the heir mounts on the word.
+    fn takes_released(&mut self, group: usize) -> bool {
+        let Some(released) = self.groups[group].released.clone() else { return false };
+        if self.now.since(released.at) > RELEASE_NEWS {
+            self.groups[group].released = None;
+            return false;
+        }
+        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
+        if !ready || self.foreign_answer(group).is_some() {
+            return false;
+        }
+        let because = self.explain_claim(group, Some(&released));
+        self.begin_mounting(group, because);
+        true
+    }
+
+    /// A recent answer for a VIP by a machine that is no node.
+    pub(crate) fn foreign_answer(&self, group: usize) -> Option<Answer> {
+        self.groups[group]
+            .occupancy
+            .answer_since(self.now - OCCUPIED_NEWS)
+            .filter(|answer| self.peer_of_mac(group, answer.mac).is_none())
+    }
+
+    /// Nobody in the cluster is known to hold the group, and yet somebody answers.
+    fn consider_occupied(&mut self, group: usize, answer: Answer, ready: bool) {
+        let now = self.now;
+        let address = self.config.vips[answer.vip.0].address.addr();
+        let since = self.groups[group]
+            .ghost
+            .map(|ghost| ghost.since)
+            .or(self.groups[group].occupancy.asking_since())
+            .unwrap_or(now);
+        let owner = self.peer_of_mac(group, answer.mac);
+        let named =
+            owner.map_or_else(|| "no node of this cluster".to_owned(), |peer| self.peers[peer].name.clone());
+        let reason = match self.groups[group].ghost {
+            Some(ghost) => {
+                format!(
+                    "{} silent, {address} answered by {} ({named})",
+                    self.node_name(ghost.node),
+                    answer.mac
+                )
+            }
+            None => format!("{address} answered by {} ({named})", answer.mac),
+        };
+        if self.groups[group].noted != reason {
+            self.groups[group].noted.clone_from(&reason);
+            self.groups[group].reason.clone_from(&reason);
+            let name = self.group_name(group).to_owned();
+            self.warn(format!("{name}: {reason}; staying standby"));
+        }
+        if !ready {
+            return;
+        }
+        match owner {
+            Some(peer) => {
+                // A correct kernel lets go when the lease ends; after that the machine lives or a proxy answers.
+                let Some(lease) = self.config.lease else { return };
+                if now.since(since) < lease + Duration::from_secs(1) {
+                    return;
+                }
+                let kernel = &self.peers[peer].kernel;
+                let lives = kernel.echo_answer.is_some_and(|at| now.since(at) < Duration::from_secs(1));
+                if lives || self.groups[group].echoes < ROUNDS {
+                    self.ask_echo(group, peer);
+                    return;
+                }
+                let mut because = self.explain_claim(group, None);
+                because.reason =
+                    format!("{named} dead: its MAC still answers for {address}, but not its machine");
+                self.begin_mounting(group, because);
+            }
+            None if self.config.groups[group].occupied == OccupiedPolicy::Claim
+                && now.since(since) >= self.tuning.dead =>
+            {
+                let mut because = self.explain_claim(group, None);
+                because.reason = format!("{reason}, claimed as configured");
+                self.begin_mounting(group, because);
+            }
+            None => {}
+        }
+    }
+
+    /// Asks a machine whose MAC answers for a VIP, but whose daemon is silent, by ICMP echo at its own address.
+    fn ask_echo(&mut self, group: usize, peer: usize) {
+        let now = self.now;
+        let pause = Duration::from_millis(50);
+        if self.groups[group].echo_at.is_some_and(|at| now.since(at) < pause) {
+            return;
+        }
+        self.groups[group].echo_at = Some(now);
+        let lives =
+            self.peers[peer].kernel.echo_answer.is_some_and(|at| now.since(at) < Duration::from_secs(1));
+        self.groups[group].echoes = if lives { 0 } else { self.groups[group].echoes + 1 };
+        for to in self.peers[peer].addresses.clone() {
+            self.act(crate::Action::SendEcho { to });
+        }
+    }
+
+    /// Why this node claims, with what it rests on.
+    fn explain_claim(&self, group: usize, released: Option<&Released>) -> Because {
+        let g = &self.groups[group];
+        let vip = self.config.groups[group].vips.first().map(|vip| self.config.vips[vip.0].address.addr());
+        let address = vip.map_or_else(|| "no VIP".to_owned(), |address| address.to_string());
+        let mut because = Because::default();
+        if let Some(released) = released {
+            let by = self.node_name(released.by);
+            let ago = spell(self.now.since(released.at));
+            because.reason = format!("{by} let go");
+            because.evidence.push(format!("{by} unmounted and said so {ago} ago"));
+        } else {
+            let (rounds, silent) = g.occupancy.silence(self.now);
+            because.reason = match g.ghost {
+                Some(ghost) => format!("{} silent, {address} not answered", self.node_name(ghost.node)),
+                None => format!("nobody holds it, {address} not answered"),
+            };
+            because
+                .evidence
+                .push(format!("{address} asked for {rounds} times in {}, no answer", spell(silent)));
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let line = match peer.liveness {
+                Liveness::Unknown => format!("{} never heard", peer.name),
+                Liveness::Alive | Liveness::Suspect { .. } => {
+                    let role = peer.remote(g.id).map_or("unknown", |state| role_word(state.role));
+                    format!("{} heard, {role}", peer.name)
+                }
+                Liveness::Left => format!("{} has left", peer.name),
+                Liveness::Silent { host_dead, .. } => {
+                    let ago = peer.last_heard.map_or_else(String::new, |at| spell(self.now.since(at)));
+                    let kernel = if host_dead {
+                        format!(", its machine asked {} times in vain", peer.kernel.silence())
+                    } else {
+                        String::new()
+                    };
+                    let proof = self.proof_of_network(index, self.now - self.tuning.dead);
+                    let proof = proof.map_or_else(String::new, |proof| format!("; not cut off: {proof}"));
+                    format!("{} last heard {ago} ago{kernel}{proof}", peer.name)
+                }
+            };
+            because.evidence.push(line);
+        }
+        because
+    }
+
+    // ---- Mounting, Active -------------------------------------------------------------------------------------
+
+    fn consider_mounting(&mut self, group: usize) {
+        if let Some(rival) = self.better_rival(group) {
+            let reason = format!("{} is active in a later or preferred reign", self.peers[rival].name);
+            return self.release(group, None, reason, Vec::new());
+        }
+        if !self.is_eligible(group) {
+            let reason = self.ineligible_reason(group);
+            self.release(group, None, reason, Vec::new());
+        }
+    }
+
+    fn consider_keeping(&mut self, group: usize) {
+        if let Some(rival) = self.better_rival(group) {
+            return self.yield_to(group, rival);
+        }
+        if !self.is_eligible(group) {
+            return self.let_go(group);
+        }
+        self.correct_rivals(group);
+        if self.groups[group].handover.is_some() {
+            return;
+        }
+        if let Some((peer, heir)) = self.requested_heir(group) {
+            let asker = self.peers[peer].name.clone();
+            let reason = format!("switchover to {}, asked for on {asker}", self.node_name(heir));
+            if self.heir_is_ready(group, heir) {
+                return self.begin_handover(group, heir, reason);
+            }
+        }
+        self.consider_failback(group);
+    }
+
+    fn yield_to(&mut self, group: usize, rival: usize) {
+        let name = self.peers[rival].name.clone();
+        let theirs = self.peers[rival].remote(self.groups[group].id).map_or(0, |state| state.term);
+        let mine = self.groups[group].term;
+        let expected =
+            self.groups[group].handover.take().filter(|handover| handover.heir == self.peers[rival].id);
+        let reason = match expected {
+            Some(handover) => format!("{}: {name} has taken over", handover.reason),
+            None => format!("{name} is active in term {theirs}, this node in term {}", mine.min(theirs)),
+        };
+        // Those who have not yet heard of the rival must not take this for a free group.
+        let heir = Some(self.peers[rival].id);
+        self.release(group, heir, reason, Vec::new());
+    }
+
+    /// Not eligible any more: release, and name an heir if somebody can hear it.
+    fn let_go(&mut self, group: usize) {
+        let reason = self.ineligible_reason(group);
+        let planned = self.drained && self.faults(group).is_empty() && !self.leaving;
+        let heir = self.successor(group);
+        match heir {
+            Some(heir) if planned && self.config.groups[group].switchover == Switchover::Hitless => {
+                if self.groups[group].handover.is_none() {
+                    self.begin_handover(group, heir, reason);
+                }
+            }
+            _ => self.release(group, heir, reason, Vec::new()),
+        }
+    }
+
+    /// Peers that claim the group with less right, or whose segment learned a wrong MAC, are answered at once.
+    fn correct_rivals(&mut self, group: usize) {
+        let id = self.groups[group].id;
+        let own = self.interfaces[self.config.groups[group].interface.0].mac();
+        let mut wrong = false;
+        for peer in 0..self.peers.len() {
+            if !self.peers[peer].is_up() {
+                continue;
+            }
+            let Some(state) = self.peers[peer].remote(id) else { continue };
+            let rival = state.role == Role::Active && state.mounted && self.groups[group].handover.is_none();
+            let misled = state.answered_by.is_some() && own.is_some() && state.answered_by != own;
+            if rival
+                && self.groups[group]
+                    .last_defence
+                    .is_none_or(|at| self.now.since(at) >= self.tuning.heartbeat)
+            {
+                self.send_heartbeat(peer, true);
+            }
+            wrong |= rival || misled;
+        }
+        if wrong {
+            self.defend(group);
+        }
+    }
+
+    fn consider_failback(&mut self, group: usize) {
+        let Failback::After(patience) = self.config.groups[group].failback else { return };
+        let id = self.groups[group].id;
+        let mut earliest = None;
+        for &node in &self.config.groups[group].order {
+            if node == self.config.id {
+                break;
+            }
+            let Some(index) = self.peer_index(node) else { continue };
+            if !self.heir_is_ready(group, node) {
+                continue;
+            }
+            let Some(since) = self.peers[index].groups.get(&id).and_then(|remote| remote.standby_since)
+            else {
+                continue;
+            };
+            let due = since.max(self.groups[group].since) + patience;
+            if self.now >= due {
+                let reason = format!(
+                    "failback: {} is preferred, healthy for {}",
+                    self.node_name(node),
+                    spell(patience)
+                );
+                return self.begin_handover(group, node, reason);
+            }
+            earliest = Some(earliest.map_or(due, |at: crate::Timestamp| at.min(due)));
+        }
+        if let Some(at) = earliest {
+            self.timers.set(Timer::Failback(group), at);
+        }
+    }
+
+    // ---- Proving ----------------------------------------------------------------------------------------------
+
+    /// This node was away. It goes on only if the segment says that nobody else answers, and a peer that knows of no
+    /// other holder has been heard or a whole interval has passed.
+    fn consider_proof(&mut self, group: usize, since: crate::Timestamp) {
+        if let Some(rival) = self.any_holder(group) {
+            let reason = format!("{} took over while this node was away", self.peers[rival].name);
+            return self.release(group, None, reason, Vec::new());
+        }
+        if self.interfaces[self.config.groups[group].interface.0].facts.is_none() {
+            // A brain just begun: the keeper is about to report.
+            return;
+        }
+        if !self.is_eligible(group) {
+            return self.let_go(group);
+        }
+        self.keep_asking(group);
+        match self.groups[group].occupancy.verdict(self.now, self.tuning.patience()) {
+            Verdict::Occupied(answer) => {
+                let address = self.config.vips[answer.vip.0].address.addr();
+                let reason = format!("{address} answered by {} while this node was away", answer.mac);
+                self.release(group, None, reason, Vec::new());
+            }
+            Verdict::Free => {
+                let heard = self.peers.iter().any(|p| p.heard_since(since) && p.states_known() && p.hears_us);
+                if heard || self.now >= since + self.tuning.heartbeat {
+                    let evidence = vec![if heard {
+                        "a peer knows of no other holder, and nobody else answers".to_owned()
+                    } else {
+                        "no peer heard for an interval, and nobody else answers".to_owned()
+                    }];
+                    let reason = format!("back after {}: still the holder", spell(self.now.since(since)));
+                    self.mount_again(group, Because { reason, evidence });
+                } else {
+                    self.timers.set(Timer::Revisit(group), since + self.tuning.heartbeat);
+                }
+            }
+            Verdict::Unknown => {}
+        }
+    }
+
+    // ---- Facts about the cluster ------------------------------------------------------------------------------
+
+    /// The peer said so last in this group and is up.
+    pub(crate) fn holds(&self, peer: usize, group: usize) -> bool {
+        self.peers[peer].remote(self.groups[group].id).is_some_and(is_holding)
+    }
+
+    /// The peer that holds the group, or is about to, as far as is known.
+    pub(crate) fn holder(&self, group: usize) -> Option<usize> {
+        (0..self.peers.len())
+            .filter(|&peer| self.peers[peer].is_up() && self.holds(peer, group))
+            .max_by_key(|&peer| self.peers[peer].remote(self.groups[group].id).map_or(0, |state| state.term))
+    }
+
+    fn any_holder(&self, group: usize) -> Option<usize> {
+        (0..self.peers.len()).find(|&peer| {
+            self.peers[peer].is_up()
+                && self.peers[peer]
+                    .remote(self.groups[group].id)
+                    .is_some_and(|state| state.role == Role::Active && state.mounted)
+                && self.outranks(peer, group)
+        })
+    }
+
+    pub(crate) fn holder_is_suspect(&self, group: usize) -> bool {
+        self.holder(group).is_some_and(|peer| self.peers[peer].is_suspect())
+    }
+
+    /// A peer that is active with more right than this node.
+    fn better_rival(&self, group: usize) -> Option<usize> {
+        (0..self.peers.len()).find(|&peer| {
+            self.peers[peer].is_up()
+                && self.peers[peer]
+                    .remote(self.groups[group].id)
+                    .is_some_and(|state| state.role == Role::Active && state.mounted)
+                && self.outranks(peer, group)
+        })
+    }
+
+    /// The lower (term, order) lets go.
+    fn outranks(&self, peer: usize, group: usize) -> bool {
+        let Some(state) = self.peers[peer].remote(self.groups[group].id) else { return false };
+        let reign = self.groups[group].reign;
+        state.term > reign
+            || state.term == reign && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+    }
+
+    pub(crate) fn rank_of(&self, group: usize, id: NodeId) -> usize {
+        self.config.groups[group].order.iter().position(|&node| node == id).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn own_rank(&self, group: usize) -> usize {
+        self.rank_of(group, self.config.id)
+    }
+
+    /// The first node in the group's order that is alive and healthy; before that, an heir just named.
+    pub(crate) fn candidate(&self, group: usize) -> Option<NodeId> {
+        let could = |id: NodeId| {
+            if id == self.config.id { self.is_eligible(group) } else { self.may_be_ready(group, id) }
+        };
+        if let Some((heir, until)) = self.groups[group].reserved
+            && self.now < until
+            && could(heir)
+        {
+            return Some(heir);
+        }
+        self.config.groups[group].order.iter().copied().find(|&id| could(id))
+    }
+
+    /// The peer is up and standby, or has not yet said what it is.
+    fn may_be_ready(&self, group: usize, id: NodeId) -> bool {
+        let Some(peer) = self.peer_index(id).map(|index| &self.peers[index]) else { return false };
+        peer.is_up()
+            && match peer.remote(self.groups[group].id) {
+                // One that has yet to prove itself is waited for when the cluster starts, but not in a takeover.
+                Some(state) => {
+                    matches!(state.role, Role::Standby | Role::Active)
+                        && !(state.proving && self.is_takeover(group))
+                }
+                // It has said all, and nothing of this group: it is configured without it.
+                None => !peer.states_known(),
+            }
+    }
+
+    /// Somebody held the group a moment ago.
+    fn is_takeover(&self, group: usize) -> bool {
+        self.groups[group].ghost.is_some() || self.groups[group].released.is_some()
+    }
+
+    /// The peer can be given the group now.
+    pub(crate) fn heir_is_ready(&self, group: usize, id: NodeId) -> bool {
+        self.peer_index(id).is_some_and(|index| {
+            let peer = &self.peers[index];
+            matches!(peer.liveness, Liveness::Alive)
+                && peer.hears_us
+                && peer
+                    .remote(self.groups[group].id)
+                    .is_some_and(|state| state.role == Role::Standby && !state.mounted && !state.proving)
+        })
+    }
+
+    /// The best peer to give the group to.
+    pub(crate) fn successor(&self, group: usize) -> Option<NodeId> {
+        self.config.groups[group].order.iter().copied().find(|&id| self.heir_is_ready(group, id))
+    }
+
+    /// A peer passes on an operator's wish that the group move to the heir named.
+    fn requested_heir(&self, group: usize) -> Option<(usize, NodeId)> {
+        let id = self.groups[group].id;
+        (0..self.peers.len()).filter(|&peer| self.peers[peer].is_up()).find_map(|peer| {
+            let state = self.peers[peer].remote(id)?;
+            let asks = state.claiming && !state.mounted && state.role != Role::Active;
+            Some((peer, state.heir.filter(|_| asks)?))
+        })
+    }
+
+    /// This node has listened long enough, was not away, and knows that its link works.
+    fn is_ready(&self, group: usize) -> bool {
+        !self.listening
+            && self.away.is_none()
+            && self.interfaces[self.config.groups[group].interface.0].proven
+    }
+
+    // ---- Facts about this node --------------------------------------------------------------------------------
+
+    pub(crate) fn is_eligible(&self, group: usize) -> bool {
+        !self.drained && self.own_rank(group) != usize::MAX && self.faults(group).is_empty()
+    }
+
+    fn ineligible_reason(&self, group: usize) -> String {
+        let faults = self.faults(group);
+        if faults.is_empty() && self.drained {
+            "drained by an operator".to_owned()
+        } else {
+            faults.join(", ")
+        }
+    }
+
+    /// Why this node must not hold the group, but for an operator's wish.
+    pub(crate) fn faults(&self, group: usize) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.leaving {
+            faults.push("shutting down".to_owned());
+        }
+        let g = &self.groups[group];
+        let interface = &self.interfaces[self.config.groups[group].interface.0];
+        let name = &interface.name;
+        match &interface.facts {
+            None => faults.push(format!("{name} not yet reported")),
+            Some(facts) if !facts.present => faults.push(format!("{name} is missing")),
+            Some(facts) if !facts.running => faults.push(format!("{name} has no carrier or is down")),
+            Some(facts) => {
+                let near = |vip: &crate::VipIndex| {
+                    let address = self.config.vips[vip.0].address.addr();
+                    facts.addresses.iter().any(|net| net.contains(&address))
+                };
+                if g.subnet_seen && !self.config.groups[group].vips.iter().any(near) {
+                    faults.push(format!("{name} has lost its address in the VIPs' subnet"));
+                }
+            }
+        }
+        if interface.isolated {
+            let holds = g.wants_vips();
+            if !holds || self.config.groups[group].isolated == IsolatedPolicy::Release {
+                faults.push(format!("isolated on {name}: no peer is heard and no reference answers"));
+            }
+        }
+        if let Some(fault) = &g.mount_fault {
+            faults.push(fault.clone());
+        }
+        faults
+    }
+
+    pub(crate) fn role(&self, group: usize) -> RoleName {
+        match self.groups[group].state {
+            State::Active | State::Proving { .. } => RoleName::Active,
+            State::Standby | State::Mounting { .. } | State::Releasing { .. } => self.idle_role(group),
+        }
+    }
+
+    /// The role of this node in a group that it does not hold.
+    pub(crate) fn idle_role(&self, group: usize) -> RoleName {
+        if self.drained {
+            RoleName::Drained
+        } else if self.faults(group).is_empty() {
+            RoleName::Standby
+        } else {
+            RoleName::Fault
+        }
+    }
+
+    /// What the peers are told of a group. Its version is filled in by the caller.
+    pub(crate) fn describe(&self, group: usize) -> GroupState {
+        let g = &self.groups[group];
+        let role = match (&g.state, self.idle_role(group)) {
+            (State::Active, _) => Role::Active,
+            (_, RoleName::Drained) => Role::Drained,
+            (_, RoleName::Fault) => Role::Fault,
+            (_, RoleName::Standby | RoleName::Active) => Role::Standby,
+        };
+        let in_kernel = self.config.groups[group].vips.iter().any(|vip| self.mounted.contains(vip));
+        let mounted = match g.state {
+            State::Active | State::Proving { .. } | State::Releasing { .. } => true,
+            State::Standby | State::Mounting { .. } => in_kernel,
+        };
+        let reserved = g.reserved.filter(|(_, until)| self.now < *until).map(|(heir, _)| heir);
+        let heir = match (&g.state, &g.handover, &g.request) {
+            (State::Active, Some(handover), _) if handover.hitless => Some(handover.heir),
+            (State::Standby, _, Some(request)) => Some(request.heir),
+            (State::Standby | State::Releasing { .. }, _, _) => reserved.filter(|_| g.resigned),
+            _ => None,
+        };
+        GroupState {
+            group: g.id,
+            version: 0,
+            role,
+            term: if g.wants_vips() || matches!(g.state, State::Releasing { .. }) { g.reign } else { g.term },
+            mounted,
+            claiming: matches!(g.state, State::Mounting { .. })
+                || matches!((&g.state, &g.request), (State::Standby, Some(_))),
+            proving: matches!(g.state, State::Proving { .. }) || !self.is_ready(group),
+            hitless: matches!(g.state, State::Active) && g.handover.as_ref().is_some_and(|h| h.hitless),
+            heir,
+            mac: self.interfaces[self.config.groups[group].interface.0].mac(),
+            answered_by: g.answered_by.filter(|_| matches!(g.state, State::Standby)),
+        }
+    }
+
+    /// A peer has said something new of a group.
+    pub(crate) fn on_remote_change(&mut self, peer: usize, old: Option<&GroupState>, new: &GroupState) {
+        let Some(group) = self.groups.iter().position(|group| group.id == new.group) else { return };
+        let id = self.peers[peer].id;
+        let now = self.now;
+        self.groups[group].term = self.groups[group].term.max(new.term);
+        if old.is_some_and(is_holding) && !is_holding(new) {
+            // A holder that yields to another leaves nothing to take.
+            let left_to_nobody = self.holder(group).is_none();
+            self.groups[group].released = left_to_nobody.then_some(Released { by: id, at: now });
+            self.groups[group].ghost = None;
+            if let Some(heir) = new.heir.filter(|_| !new.claiming) {
+                let until = now + self.reservation();
+                self.groups[group].reserved = Some((heir, until));
+                self.timers.set(Timer::Revisit(group), until);
+            }
+        }
+        if new.role == Role::Active && new.mounted && old.is_none_or(|old| old.role != Role::Active) {
+            self.on_new_reign(group, peer, new.term);
+        }
+        self.revisit(group);
+    }
+
+    fn on_new_reign(&mut self, group: usize, peer: usize, term: u64) {
+        let id = self.peers[peer].id;
+        let g = &mut self.groups[group];
+        g.released = None;
+        g.reserved = None;
+        g.ghost = None;
+        g.noted.clear();
+        if matches!(g.state, State::Standby) {
+            g.reason = format!("{} is active in term {term}", self.peers[peer].name);
+            self.begin_verifying(group);
+        }
+        self.finish_waiting(group, id);
+    }
+
+    /// How long an heir just named has the right to a group before the order counts again.
+    pub(crate) fn reservation(&self) -> Duration {
+        self.tuning.dead * 2 + Duration::from_millis(100)
+    }
+}
+
+/// Holds the VIPs, or is mounting them. An operator's wish passed on is marked as claiming too, but names an heir.
+fn is_holding(state: &GroupState) -> bool {
+    state.mounted || (state.claiming && state.heir.is_none())
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Active => "active",
+        Role::Standby => "standby",
+        Role::Fault => "fault",
+        Role::Drained => "drained",
+    }
+}

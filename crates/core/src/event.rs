@@ -1,0 +1,165 @@
+//! What happens to a node.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use vipdrift_wire::Mac;
+
+use crate::action::Plan;
+use crate::config::{GroupIndex, InterfaceIndex, PathIndex, VipIndex};
+
+/// One thing that happened. The driver drains its sockets before it reports [`Event::Timeout`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The deadline has come (early or spurious reports are harmless).
+    Timeout,
+    /// A datagram arrived on the heartbeat port.
+    Datagram {
+        /// The path whose addresses it bears; `None` when it comes from no known address.
+        path: Option<PathIndex>,
+        /// The UDP payload.
+        bytes: &'a [u8],
+    },
+    /// An ARP or Neighbor Discovery frame was seen on an interface (never one of this node's own).
+    Frame {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The frame with its Ethernet header.
+        bytes: &'a [u8],
+    },
+    /// An ICMP echo that [`crate::Action::SendEcho`] asked for was answered.
+    EchoReply {
+        /// By whom.
+        from: IpAddr,
+    },
+    /// The facts about an interface: reported at start and whenever any of them changes.
+    Link {
+        /// Which interface.
+        interface: InterfaceIndex,
+        /// All that is known of it now.
+        facts: LinkFacts,
+    },
+    /// The keeper has applied (part of) a plan.
+    Applied {
+        /// Which plan.
+        plan: Plan,
+        /// VIPs of the configuration that the kernel holds now.
+        mounted: Vec<VipIndex>,
+        /// VIPs that could not be mounted or unmounted, with the kernel's error.
+        failed: Vec<(VipIndex, String)>,
+        /// Nothing of the plan is left to do.
+        complete: bool,
+    },
+    /// Somebody else changed a VIP in the kernel; the keeper has already set it right.
+    Drifted {
+        /// Which VIP.
+        vip: VipIndex,
+        /// What was found.
+        drift: Drift,
+    },
+    /// The keeper or the driver saw time go missing (suspend, a frozen machine), or the keeper was late.
+    ClockGap {
+        /// About how much.
+        missing: Duration,
+    },
+    /// The daemon's slow thread makes progress, or no longer does.
+    SlowSide {
+        /// It does.
+        alive: bool,
+    },
+    /// The keeper is gone: nobody renews the lease or unmounts any more.
+    KeeperGone,
+    /// Somebody asks for something.
+    Command(Command),
+}
+
+/// What was found wrong with a VIP in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// It had been removed; it is mounted again.
+    Removed,
+    /// It had been added without our wish; it is unmounted again.
+    Added,
+}
+
+/// Everything known of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LinkFacts {
+    /// The interface exists.
+    pub present: bool,
+    /// It is administratively up and has carrier.
+    pub running: bool,
+    /// Its MAC address.
+    pub mac: Option<Mac>,
+    /// Its addresses, VIPs of the configuration left out.
+    pub addresses: Vec<IpNet>,
+    /// Default gateways reached through it.
+    pub gateways: Vec<IpAddr>,
+}
+
+/// Ties an [`crate::Action::Reply`] to the command that it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What an operator or the driver asks for. Each is answered by exactly one [`crate::Action::Reply`],
+/// but for `Shutdown`, which ends in [`crate::Action::Exit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Move a group to `to`, or to the next healthy node. Answered when the heir is active or it has failed.
+    Switchover {
+        /// Answer to this.
+        ticket: Ticket,
+        /// Which group.
+        group: GroupIndex,
+        /// Name of the heir.
+        to: Option<String>,
+    },
+    /// Make this node ineligible until `Undrain`; whatever it holds goes to the next healthy node.
+    Drain {
+        /// Answer to this.
+        ticket: Ticket,
+    },
+    /// Make this node eligible again.
+    Undrain {
+        /// Answer to this.
+        ticket: Ticket,
+    },
+    /// Release everything, resign, then [`crate::Action::Exit`].
+    Shutdown,
+}
+
+/// How a node begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// From nothing: leftovers have been released by the keeper.
+    Fresh {
+        /// The operator had drained the node in an earlier life.
+        drained: bool,
+    },
+    /// After the death of an earlier brain whose VIPs the keeper still holds.
+    Resumed(Carry),
+}
+
+/// What the keeper hands from a dead brain to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Carry {
+    /// The operator has drained the node.
+    pub drained: bool,
+    /// Number of the last plan.
+    pub plan: u64,
+    /// One for each group that has had a term.
+    pub groups: Vec<CarryGroup>,
+}
+
+/// A group in a [`Carry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryGroup {
+    /// The group's id on the wire.
+    pub group: u64,
+    /// The highest term known.
+    pub term: u64,
+    /// This node was active in that term.
+    pub active: bool,
+}

@@ -1,0 +1,331 @@
+//! Heartbeats out and in.
+
+use std::time::Duration;
+
+use vipdrift_wire::heartbeat::{
+    Echo, GROUPS_PER_DATAGRAM, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind, decode,
+    encode,
+};
+
+use crate::action::Action;
+use crate::config::PathIndex;
+use crate::group::{Ghost, State};
+use crate::node::{Node, spell};
+use crate::peer::{Heard, Liveness};
+use crate::timer::Timer;
+use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX};
+
+impl Node {
+    pub(crate) fn on_heartbeat_due(&mut self) {
+        for peer in 0..self.peers.len() {
+            self.send_heartbeat(peer, false);
+        }
+        self.timers.set(Timer::Heartbeat, self.now + self.tuning.heartbeat);
+    }
+
+    /// Sends a heartbeat to a peer over all paths, with the group states that it lacks.
+    pub(crate) fn send_heartbeat(&mut self, peer: usize, solicit: bool) {
+        let acknowledged = self.peers[peer].acknowledged;
+        let missing: Vec<GroupState> = if acknowledged == self.states_version {
+            Vec::new()
+        } else {
+            let known = self.groups.iter().map(|group| &group.published);
+            known.filter(|state| state.version > acknowledged).cloned().collect()
+        };
+        if solicit {
+            self.peers[peer].unheard_solicits = self.peers[peer].unheard_solicits.saturating_add(1);
+        }
+        if missing.is_empty() {
+            self.send_datagram(peer, solicit, None);
+            return;
+        }
+        let count = u16::try_from(missing.len().div_ceil(GROUPS_PER_DATAGRAM)).unwrap_or(u16::MAX);
+        for (index, part) in (0..count).zip(missing.chunks(GROUPS_PER_DATAGRAM)) {
+            let states = States { base: acknowledged, index, count, groups: part.to_vec() };
+            self.send_datagram(peer, solicit, Some(states));
+        }
+    }
+
+    fn send_datagram(&mut self, index: usize, solicit: bool, states: Option<States>) {
+        let now = self.now;
+        let health = self.wire_health();
+        let leaving = self.leaving && self.groups.iter().all(|group| matches!(group.state, State::Standby));
+        let peer = &mut self.peers[index];
+        let echo =
+            peer.echo.map(|(incarnation, sequence, at)| Echo { incarnation, sequence, age: now.since(at) });
+        let heartbeat = Heartbeat {
+            sender: self.config.id,
+            receiver: peer.id,
+            incarnation: self.incarnation,
+            sequence: peer.take_sequence(now),
+            echo,
+            interval: self.config.heartbeat,
+            config_digest: self.config.digest,
+            health,
+            solicit,
+            leaving,
+            slow_side_alive: self.slow_side_alive,
+            states_version: self.states_version,
+            states_seen: peer.states_seen,
+            states,
+        };
+        let bytes = encode(&Message::Heartbeat(heartbeat), &self.config.keys);
+        let paths = peer.paths.clone();
+        for path in paths {
+            self.counters.heartbeats_sent += 1;
+            self.act(Action::SendDatagram { path, bytes: bytes.clone() });
+        }
+    }
+
+    fn wire_health(&self) -> Health {
+        if self.drained {
+            Health::Drained
+        } else if self.groups.iter().any(|group| group.published.role == Role::Fault) {
+            Health::Fault
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// Tells all peers what has changed in this node's groups.
+    pub(crate) fn publish(&mut self) {
+        let mut changed = false;
+        for group in 0..self.groups.len() {
+            let mut state = self.describe(group);
+            state.version = self.groups[group].published.version;
+            if state.version == 0 || state != self.groups[group].published {
+                if !changed {
+                    changed = true;
+                    self.states_version += 1;
+                }
+                state.version = self.states_version;
+                self.groups[group].published = state;
+            }
+        }
+        if changed && self.incarnation != 0 {
+            self.resends = 0;
+            for peer in 0..self.peers.len() {
+                self.send_heartbeat(peer, false);
+            }
+            self.timers.set(Timer::Resend, self.now + RESEND);
+        }
+    }
+
+    pub(crate) fn on_resend_due(&mut self) {
+        let lacking: Vec<usize> = (0..self.peers.len())
+            .filter(|&peer| self.peers[peer].is_up() && self.peers[peer].acknowledged != self.states_version)
+            .collect();
+        if lacking.is_empty() || self.resends >= RESEND_MAX {
+            return;
+        }
+        self.resends += 1;
+        for peer in lacking {
+            self.send_heartbeat(peer, true);
+        }
+        self.timers.set(Timer::Resend, self.now + RESEND * (1 << self.resends));
+    }
+
+    fn reject(&mut self, reason: &'static str) {
+        *self.rejected.entry(reason).or_insert(0) += 1;
+    }
+
+    pub(crate) fn on_datagram(&mut self, path: Option<PathIndex>, bytes: &[u8]) {
+        let message = match decode(bytes, &self.config.keys) {
+            Ok(message) => message,
+            Err(reason) => return self.reject(reason.name()),
+        };
+        let sender = match &message {
+            Message::Heartbeat(heartbeat) => heartbeat.sender,
+            Message::Word(word) => word.sender,
+        };
+        let expected = path.map(|path| self.config.paths[path.0].peer.0);
+        let Some(index) = self.peer_index(sender).filter(|&index| expected == Some(index)) else {
+            return self.reject("unknown sender");
+        };
+        match message {
+            Message::Word(word) => self.on_word(index, &word),
+            Message::Heartbeat(heartbeat) if heartbeat.receiver != self.config.id => {
+                self.reject("not for this node")
+            }
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(index, &heartbeat),
+        }
+    }
+
+    fn on_heartbeat(&mut self, index: usize, heartbeat: &Heartbeat) {
+        let before = self.peers[index].liveness;
+        let digest_before = self.peers[index].config_digest;
+        let deaf_before = !self.peers[index].hears_us;
+        let heard = self.peers[index].hear(heartbeat, self.incarnation, self.now, &self.tuning);
+        match heard {
+            Heard::Duplicate => {}
+            Heard::Stale => self.reject("replayed"),
+            Heard::Unproven => {
+                self.reject("unproven incarnation");
+                self.answer_unproven(index, heartbeat);
+            }
+            Heard::Alive { returned, restarted, changes } => {
+                self.counters.heartbeats_heard += 1;
+                if returned {
+                    self.on_return(index, before, restarted);
+                }
+                self.arm_peer(index);
+                self.prove_links();
+                if self.away.is_some() {
+                    self.revisit_all();
+                }
+                for (old, new) in changes {
+                    self.on_remote_change(index, old.as_ref(), &new);
+                }
+                if matches!(self.peers[index].liveness, Liveness::Left) && !matches!(before, Liveness::Left) {
+                    let name = self.peers[index].name.clone();
+                    self.note(format!("{name} left"));
+                    self.revisit_all();
+                }
+                if heartbeat.solicit {
+                    self.answer(index);
+                }
+                self.tell_differences(index, digest_before, deaf_before && !returned);
+            }
+        }
+    }
+
+    /// A peer has come back from silence, or is heard for the first time.
+    fn on_return(&mut self, index: usize, before: Liveness, restarted: bool) {
+        let name = self.peers[index].name.clone();
+        match before {
+            Liveness::Unknown => self.note(format!("{name} heard")),
+            Liveness::Suspect { since, .. } => {
+                // Too common on a busy machine to be worth a line, unless it was long.
+                if self.now.since(since) > self.tuning.dead {
+                    self.note(format!("{name} heard again after {}", spell(self.now.since(since))));
+                }
+            }
+            Liveness::Silent { since, .. } => {
+                let silent = spell(self.now.since(since));
+                self.note(format!("{name} heard again, {silent} after it was given up"));
+            }
+            Liveness::Left if restarted => self.note(format!("{name} is back")),
+            Liveness::Left | Liveness::Alive => {}
+        }
+        for group in 0..self.groups.len() {
+            if self.groups[group].ghost.is_some_and(|ghost| ghost.node == self.peers[index].id) {
+                self.groups[group].ghost = None;
+            }
+            // While it was silent anybody may have learned a wrong MAC.
+            if !matches!(before, Liveness::Suspect { .. })
+                && matches!(self.groups[group].state, State::Active)
+            {
+                self.defend(group);
+            }
+        }
+        self.revisit_all();
+    }
+
+    /// What keeps a peer and this node from agreeing is said once when it begins.
+    fn tell_differences(&mut self, index: usize, digest_before: Option<u64>, was_deaf: bool) {
+        let peer = &self.peers[index];
+        let name = peer.name.clone();
+        if peer.config_digest != digest_before && peer.config_digest != Some(self.config.digest) {
+            self.warn(format!("{name} has a different configuration"));
+        } else if peer.config_digest != digest_before && digest_before.is_some() {
+            self.note(format!("{name} has the same configuration again"));
+        }
+        if !self.peers[index].hears_us && !was_deaf {
+            self.warn(format!("{name} does not hear this node"));
+        }
+    }
+
+    /// Answers a solicited heartbeat, unless an answer has just been sent.
+    fn answer(&mut self, index: usize) {
+        let now = self.now;
+        if self.peers[index].last_answer_sent.is_some_and(|at| now.since(at) < ANSWER_PACE) {
+            return;
+        }
+        self.peers[index].last_answer_sent = Some(now);
+        self.send_heartbeat(index, false);
+    }
+
+    /// Lets an unknown incarnation prove itself by echoing it once, without giving up the known one.
+    fn answer_unproven(&mut self, index: usize, heartbeat: &Heartbeat) {
+        let now = self.now;
+        if self.peers[index].last_answer_sent.is_some_and(|at| now.since(at) < ANSWER_PACE) {
+            return;
+        }
+        self.peers[index].last_answer_sent = Some(now);
+        let kept = self.peers[index].echo.replace((heartbeat.incarnation, heartbeat.sequence, now));
+        let seen = std::mem::take(&mut self.peers[index].states_seen);
+        self.send_heartbeat(index, true);
+        self.peers[index].states_seen = seen;
+        if kept.is_some() {
+            self.peers[index].echo = kept;
+        }
+    }
+
+    fn on_word(&mut self, index: usize, word: &Word) {
+        if self.peers[index].incarnation != Some(word.incarnation) {
+            return self.reject("replayed");
+        }
+        let name = self.peers[index].name.clone();
+        match word.kind {
+            WordKind::Holding { at_most } => {
+                if self.peers[index].held == Some(word.incarnation) {
+                    return;
+                }
+                self.peers[index].held = Some(word.incarnation);
+                // Never longer than this node's own idea of it: a peer must not be able to hold on for ever.
+                let until = self.now + at_most.min(Duration::from_secs(1));
+                self.peers[index].holding_until = Some(until);
+                self.peers[index].liveness = Liveness::Alive;
+                self.note(format!("{name}: its keeper holds, at most {} more", spell(at_most)));
+                self.arm_peer(index);
+                self.revisit_all();
+            }
+            WordKind::Resigned => {
+                if matches!(self.peers[index].liveness, Liveness::Left) {
+                    return;
+                }
+                self.note(format!("{name}: its keeper has unmounted everything and resigned"));
+                self.peers[index].liveness = Liveness::Left;
+                self.peers[index].holding_until = None;
+                let states: Vec<_> = self.peers[index].groups.values().map(|r| r.state).collect();
+                for old in states {
+                    let new = GroupState {
+                        role: Role::Standby,
+                        mounted: false,
+                        claiming: false,
+                        proving: false,
+                        hitless: false,
+                        heir: None,
+                        ..old
+                    };
+                    if let Some(remote) = self.peers[index].groups.get_mut(&old.group) {
+                        remote.state = new;
+                        remote.standby_since = None;
+                    }
+                    self.on_remote_change(index, Some(&old), &new);
+                }
+                self.revisit_all();
+            }
+            WordKind::LeaseEnds { within } => {
+                if matches!(self.peers[index].liveness, Liveness::Left) {
+                    return;
+                }
+                self.warn(format!("{name} has lost its keeper; its lease ends within {}", spell(within)));
+                self.peers[index].liveness = Liveness::Left;
+                self.haunt(index);
+                self.revisit_all();
+            }
+        }
+    }
+
+    /// Remembers that a peer is gone that still held groups.
+    pub(crate) fn haunt(&mut self, index: usize) {
+        let id = self.peers[index].id;
+        for group in 0..self.groups.len() {
+            let held = self.peers[index].remote(self.groups[group].id).is_some_and(|state| state.mounted);
+            if held && self.groups[group].ghost.is_none() {
+                self.groups[group].ghost = Some(Ghost { node: id, since: self.now });
+            }
+        }
+    }
+}

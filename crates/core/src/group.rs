@@ -1,0 +1,196 @@
+//! A group as this node runs it.
+//!
+//! ```text
+//!            claim: holder gone, eligible, not occupied
+//!  Standby ------------------------------------------------> Mounting
+//!     ^                                                         |  kernel confirms: announce
+//!     |  kernel confirms: resign                                v
+//!  Releasing <---------------------------------------------- Active
+//!     ^         fault, drain, switchover, better rival          |  this node was away
+//!     |                                                         v
+//!     +------------------------------------------------------ Proving --(nobody else)--> Mounting
+//! ```
+
+use std::collections::{BTreeSet, VecDeque};
+
+use vipdrift_wire::Mac;
+use vipdrift_wire::heartbeat::{GroupId, GroupState, NodeId, Role};
+
+use crate::action::Plan;
+use crate::config::VipIndex;
+use crate::event::Ticket;
+use crate::occupancy::{Answer, Occupancy};
+use crate::snapshot::RoleName;
+use crate::time::Timestamp;
+
+/// Why a step is taken, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Because {
+    pub(crate) reason: String,
+    pub(crate) evidence: Vec<String>,
+}
+
+impl Because {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), evidence: Vec::new() }
+    }
+}
+
+/// Stands for the plan that this step is about to make.
+pub(crate) const NEXT_PLAN: Plan = Plan(u64::MAX);
+
+/// State of a group on this node; see the module's picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Holds nothing.
+    Standby,
+    /// The keeper has been asked to mount.
+    Mounting { plan: Plan, from: RoleName, because: Because },
+    /// Mounted, announced, served.
+    Active,
+    /// Still mounted, but this node was away and says nothing as active until it has asked around.
+    Proving { since: Timestamp },
+    /// The keeper has been asked to unmount; then `heir` is named.
+    Releasing { plan: Plan, heir: Option<NodeId> },
+}
+
+/// A holder that unmounted and said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Released {
+    pub(crate) by: NodeId,
+    pub(crate) at: Timestamp,
+    /// It is this node's to take, with nothing to ask.
+    pub(crate) ours: bool,
+}
+
+/// A planned move under way on the node that gives the group away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Handover {
+    pub(crate) heir: NodeId,
+    pub(crate) hitless: bool,
+    pub(crate) reason: String,
+    /// VIPs that the heir was seen to claim.
+    pub(crate) claimed: BTreeSet<VipIndex>,
+}
+
+/// A planned move that this node has been asked for and another node must make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) heir: NodeId,
+}
+
+/// Somebody waits to be told when a group is active on `heir`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
+    pub(crate) heir: NodeId,
+}
+
+/// The last known holder fell silent without having let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ghost {
+    pub(crate) node: NodeId,
+    pub(crate) since: Timestamp,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) state: State,
+    /// The highest term known.
+    pub(crate) term: u64,
+    /// The term of this node's own last claim.
+    pub(crate) reign: u64,
+    pub(crate) since: Timestamp,
+    pub(crate) reason: String,
+    pub(crate) occupancy: Occupancy,
+    pub(crate) released: Option<Released>,
+    /// The heir named in a resignation has the right to the group until then.
+    pub(crate) reserved: Option<(NodeId, Timestamp)>,
+    /// The reservation is this node's own doing, and told to the peers.
+    pub(crate) resigned: bool,
+    pub(crate) ghost: Option<Ghost>,
+    /// The last answer for a VIP by a node of the cluster.
+    pub(crate) answer_of_node: Option<Answer>,
+    /// Since when nobody but foreign machines answers.
+    pub(crate) foreign_since: Option<Timestamp>,
+    pub(crate) handover: Option<Handover>,
+    pub(crate) request: Option<Request>,
+    pub(crate) waiting: Vec<Waiting>,
+    /// Why the last mount failed.
+    pub(crate) mount_fault: Option<String>,
+    pub(crate) mount_failures: u32,
+    /// An address of the VIPs' subnet has been seen on the interface.
+    pub(crate) subnet_seen: bool,
+    /// Announcements of this reign so far.
+    pub(crate) announced: usize,
+    /// VIPs still to be announced in the present round.
+    pub(crate) to_announce: VecDeque<VipIndex>,
+    pub(crate) last_defence: Option<Timestamp>,
+    /// Another claimant seen while active.
+    pub(crate) conflict: Option<Answer>,
+    /// Who answers for the active node's VIPs, as seen from here.
+    pub(crate) answered_by: Option<Mac>,
+    pub(crate) verifications: u32,
+    /// What the peers have been told, with its version.
+    pub(crate) published: GroupState,
+    /// The last waiting reason that was noted, so that it is noted once, and when.
+    pub(crate) noted: String,
+    pub(crate) noted_at: Timestamp,
+    /// Term, and whether this node is active, as the keeper was last told.
+    pub(crate) remembered: (u64, bool),
+}
+
+impl Group {
+    pub(crate) fn new(id: GroupId, now: Timestamp) -> Self {
+        Self {
+            id,
+            state: State::Standby,
+            term: 0,
+            reign: 0,
+            since: now,
+            reason: "started".into(),
+            occupancy: Occupancy::default(),
+            released: None,
+            reserved: None,
+            resigned: false,
+            ghost: None,
+            answer_of_node: None,
+            foreign_since: None,
+            handover: None,
+            request: None,
+            waiting: Vec::new(),
+            mount_fault: None,
+            mount_failures: 0,
+            subnet_seen: false,
+            announced: 0,
+            to_announce: VecDeque::new(),
+            last_defence: None,
+            conflict: None,
+            answered_by: None,
+            verifications: 0,
+            published: GroupState {
+                group: id,
+                version: 0,
+                role: Role::Standby,
+                term: 0,
+                mounted: false,
+                claiming: false,
+                proving: false,
+                hitless: false,
+                heir: None,
+                mac: None,
+                answered_by: None,
+            },
+            noted: String::new(),
+            noted_at: Timestamp::ZERO,
+            remembered: (0, false),
+        }
+    }
+
+    /// The VIPs belong in the kernel.
+    pub(crate) fn wants_vips(&self) -> bool {
+        matches!(self.state, State::Mounting { .. } | State::Active | State::Proving { .. })
+    }
+}

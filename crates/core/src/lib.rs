@@ -1,0 +1,51 @@
+//! The decisions of a vipdrift node, and nothing else.
+//!
+//! [`Node`] takes an [`Event`] and the time, and answers with [`Action`]s. It does no input or output, reads no
+//! clock, starts no thread and draws no randomness of its own, so the same code runs in the daemon, in the
+//! simulator and under a fuzzer.
+//!
+//! Words used here are those of the design: a *group* of VIPs is *active* on one node and *standby* on the
+//! others; *mount* puts an address on a network card; *occupancy* is whether anybody on the segment answers for a
+//! VIP; a *term* numbers the reign of an active node.
+
+mod act;
+mod action;
+mod config;
+mod decide;
+mod event;
+mod exchange;
+mod group;
+mod interface;
+mod node;
+mod occupancy;
+mod peer;
+mod random;
+mod segment;
+mod snapshot;
+mod time;
+mod timer;
+mod tuning;
+mod view;
+mod watch;
+
+pub use action::{Action, Decision, Note, Plan, Words};
+pub use config::{
+    Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy,
+    Path, PathIndex, PeerConfig, Reference, Switchover, Vip, VipIndex,
+};
+pub use event::{Carry, CarryGroup, Command, Drift, Event, LinkFacts, Start, Ticket};
+pub use node::Node;
+pub use snapshot::{
+    Counters, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, VipSnapshot,
+};
+pub use time::Timestamp;
+pub use tuning::beat_interval;
+
+/// The moment at which [`Node`] next wants [`Event::Timeout`], and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Timestamp,
+    /// The timer's name, for logs and simulator traces.
+    pub why: &'static str,
+}

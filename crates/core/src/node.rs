@@ -1,0 +1,537 @@
+//! The node: what it knows, and the one door through which everything happens to it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipdrift_wire::heartbeat::{GroupId, Message, NodeId, Rejected, Word, WordKind, encode};
+
+use crate::Deadline;
+use crate::action::{Action, Note, Plan, Words};
+use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
+use crate::event::{Carry, CarryGroup, Event, Start, Ticket};
+use crate::group::{Group, NEXT_PLAN, State};
+use crate::interface::{Interface, Origin};
+use crate::peer::Peer;
+use crate::random::Random;
+use crate::snapshot::Counters;
+use crate::time::Timestamp;
+use crate::timer::{Timer, TimerTable};
+use crate::tuning::{ROUTINE, Tuning};
+
+/// The decisions of one node.
+///
+/// Methods come in three kinds: `handle` changes the node, `poll_action` takes out what it wants done,
+/// `next_deadline` and `snapshot` only look.
+///
+/// **Call order.** After `new` and after every `handle`, call `poll_action` until it returns `None`, carrying out
+/// each action without waiting for it. Then wait for the next event, at most until `next_deadline`; on the
+/// deadline drain all sockets into events first and report [`Event::Timeout`] last.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) config: NodeConfig,
+    pub(crate) tuning: Tuning,
+    pub(crate) now: Timestamp,
+    pub(crate) incarnation: u64,
+    pub(crate) random: Random,
+    pub(crate) timers: TimerTable,
+    actions: VecDeque<Action>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) interfaces: Vec<Interface>,
+    /// Where each VIP belongs, and what each address on an interface is.
+    pub(crate) vip_group: Vec<usize>,
+    pub(crate) vip_by_address: BTreeMap<(usize, IpAddr), VipIndex>,
+    pub(crate) peer_by_address: BTreeMap<IpAddr, usize>,
+    pub(crate) group_by_id: BTreeMap<GroupId, usize>,
+    /// Groups to be decided about before this step ends.
+    dirty: BTreeSet<usize>,
+    /// Groups of which peers and keeper may have to be told something at the end of this step. Only these are
+    /// looked at: there may be a thousand others.
+    touched: BTreeSet<usize>,
+    /// Still listening after a fresh start.
+    pub(crate) listening: bool,
+    /// Was away and has not yet re-proved; since when.
+    pub(crate) away: Option<Timestamp>,
+    /// Declares nobody dead before this.
+    pub(crate) grace_until: Timestamp,
+    /// The deadline whose lateness was last dealt with, and whether it was long enough to count as away.
+    lateness_met: (Timestamp, bool),
+    pub(crate) drained: bool,
+    pub(crate) drain_tickets: Vec<Ticket>,
+    pub(crate) leaving: bool,
+    pub(crate) exited: bool,
+    pub(crate) keeper_gone: bool,
+    /// The daemon's slow thread makes progress; told to the peers.
+    pub(crate) slow_side_alive: bool,
+    pub(crate) plan: Plan,
+    /// What the last plan asked for.
+    desired: BTreeSet<VipIndex>,
+    /// The next plan is to be made even if it asks for nothing new.
+    pub(crate) replan: bool,
+    /// What the kernel holds, as the keeper last said.
+    pub(crate) mounted: BTreeSet<VipIndex>,
+    pub(crate) states_version: u32,
+    pub(crate) resends: u32,
+    /// Groups that are published as being in fault.
+    pub(crate) faulty: usize,
+    /// Groups whose VIPs are being asked for.
+    pub(crate) asking: usize,
+    /// Drained, and number of the plan, as the keeper was last told.
+    remembered: (bool, u64),
+    pub(crate) counters: Counters,
+    pub(crate) rejected: BTreeMap<&'static str, u64>,
+}
+
+impl Node {
+    /// A node at its start. `seed` must differ between lives of a node: it names the incarnation.
+    #[must_use]
+    pub fn new(config: NodeConfig, seed: u64, start: Start, now: Timestamp) -> Self {
+        let tuning = Tuning::new(&config);
+        let mut random = Random::new(seed);
+        // Zero is kept out so that no freshly zeroed memory can look like an incarnation.
+        let incarnation = random.next() | 1;
+        let mut peers: Vec<Peer> =
+            config.peers.iter().map(|p| Peer::new(p.name.clone(), p.id, config.heartbeat)).collect();
+        let mut peer_by_address = BTreeMap::new();
+        for (index, path) in config.paths.iter().enumerate() {
+            if let Some(peer) = peers.get_mut(path.peer.0) {
+                peer.paths.push(crate::PathIndex(index));
+                if !peer.addresses.contains(&path.remote) {
+                    peer.addresses.push(path.remote);
+                }
+                peer_by_address.insert(path.remote, path.peer.0);
+            }
+        }
+        let mut vip_group = vec![0; config.vips.len()];
+        for (index, group) in config.groups.iter().enumerate() {
+            for vip in &group.vips {
+                vip_group[vip.0] = index;
+            }
+        }
+        let vip_by_address = config
+            .vips
+            .iter()
+            .enumerate()
+            .map(|(index, vip)| ((vip.interface.0, vip.address.addr()), VipIndex(index)))
+            .collect();
+        let group_by_id = config.groups.iter().enumerate().map(|(index, group)| (group.id, index)).collect();
+        let mut interfaces: Vec<Interface> = config.interfaces.iter().cloned().map(Interface::new).collect();
+        for group in &config.groups {
+            for reference in &group.references {
+                if let (Reference::Address(address), Some(interface)) =
+                    (reference, interfaces.get_mut(group.interface.0))
+                {
+                    interface.learn_reference(*address, Origin::Named);
+                }
+            }
+        }
+        let groups = config.groups.iter().map(|group| Group::new(group.id, now)).collect();
+        let mut node = Self {
+            tuning,
+            now,
+            incarnation,
+            random,
+            timers: TimerTable::default(),
+            actions: VecDeque::new(),
+            peers,
+            groups,
+            interfaces,
+            vip_group,
+            vip_by_address,
+            peer_by_address,
+            group_by_id,
+            dirty: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            listening: true,
+            away: None,
+            grace_until: now,
+            lateness_met: (Timestamp::ZERO, false),
+            drained: false,
+            drain_tickets: Vec::new(),
+            leaving: false,
+            exited: false,
+            keeper_gone: false,
+            slow_side_alive: true,
+            plan: Plan(0),
+            desired: BTreeSet::new(),
+            replan: false,
+            mounted: BTreeSet::new(),
+            states_version: 0,
+            resends: 0,
+            faulty: 0,
+            asking: 0,
+            remembered: (false, 0),
+            counters: Counters::default(),
+            rejected: Rejected::ALL.iter().map(|reason| (reason.name(), 0)).collect(),
+            config,
+        };
+        node.begin(start);
+        node.settle();
+        node
+    }
+
+    fn begin(&mut self, start: Start) {
+        let word = |kind| {
+            encode(
+                &Message::Word(Word { sender: self.config.id, incarnation: self.incarnation, kind }),
+                &self.config.keys,
+            )
+        };
+        let words = Words {
+            holding: word(WordKind::Holding { at_most: self.config.hold }),
+            resigned: word(WordKind::Resigned),
+        };
+        self.act(Action::Words(words));
+        match start {
+            Start::Fresh { drained } => self.drained = drained,
+            Start::Resumed(carry) => self.resume(&carry),
+        }
+        let now = self.now;
+        self.timers.set(Timer::Beat, now);
+        self.timers.set(Timer::Heartbeat, now + self.random.below(self.tuning.heartbeat));
+        self.timers.set(Timer::Listened, now + self.tuning.dead);
+        for peer in 0..self.peers.len() {
+            self.send_heartbeat(peer, true);
+            let first = now + Duration::from_millis(5) + self.random.below(Duration::from_millis(20));
+            self.timers.set(Timer::Routine(peer), first);
+        }
+        self.dirty.extend(0..self.groups.len());
+    }
+
+    fn resume(&mut self, carry: &Carry) {
+        self.drained = carry.drained;
+        self.plan = Plan(carry.plan);
+        let mut held = BTreeSet::new();
+        for carried in &carry.groups {
+            let Some(&index) = self.group_by_id.get(&GroupId(carried.group)) else { continue };
+            self.groups[index].term = carried.term;
+            self.groups[index].reign = carried.term;
+            if carried.active {
+                self.groups[index].state = State::Proving { since: self.now };
+                held.extend(self.config.groups[index].vips.iter().copied());
+            }
+        }
+        if !held.is_empty() {
+            self.away = Some(self.now);
+            self.timers.set(Timer::Proved, self.now + self.tuning.heartbeat);
+            for group in 0..self.groups.len() {
+                if matches!(self.groups[group].state, State::Proving { .. }) {
+                    self.start_asking(group);
+                }
+            }
+        }
+        // The keeper still holds these; nothing is to be applied until they are proved.
+        self.desired = held;
+    }
+
+    /// Takes in one event. Infallible: what cannot be used is counted.
+    pub fn handle(&mut self, event: Event<'_>, now: Timestamp) {
+        debug_assert!(self.actions.is_empty(), "poll_action was not drained");
+        if self.exited {
+            if let Event::Command(command) = event {
+                self.refuse(&command);
+            }
+            return;
+        }
+        self.observe_time(now);
+        match event {
+            Event::Timeout => self.fire_timers(),
+            Event::Datagram { path, bytes } => self.on_datagram(path, bytes),
+            Event::Frame { interface, bytes } => self.on_frame(interface, bytes),
+            Event::EchoReply { from } => self.on_echo_reply(from),
+            Event::Link { interface, facts } => self.on_link(interface, facts),
+            Event::Applied { plan, mounted, failed, complete } => {
+                self.on_applied(plan, mounted, &failed, complete);
+            }
+            Event::Drifted { vip, drift } => self.on_drift(vip, drift),
+            Event::ClockGap { missing } => self.go_away(missing),
+            Event::SlowSide { alive } => self.slow_side_alive = alive,
+            Event::KeeperGone => self.on_keeper_gone(),
+            Event::Command(command) => self.on_command(command),
+        }
+        self.settle();
+    }
+
+    /// Takes out the next thing to do.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Event::Timeout`] is wanted next; `None` once [`Action::Exit`] has been said.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        if self.exited { None } else { self.timers.next() }
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.act(Action::Note(Note { warning: false, text: text.into() }));
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        self.act(Action::Note(Note { warning: true, text: text.into() }));
+    }
+
+    pub(crate) fn revisit(&mut self, group: usize) {
+        self.dirty.insert(group);
+    }
+
+    pub(crate) fn revisit_all(&mut self) {
+        self.dirty.extend(0..self.groups.len());
+    }
+
+    /// Something of a group has changed that peers or keeper are to be told.
+    pub(crate) fn touch(&mut self, group: usize) {
+        self.touched.insert(group);
+    }
+
+    /// Notices that this node was late or away before it acts on anything.
+    fn observe_time(&mut self, now: Timestamp) {
+        let due = self.timers.next().map_or(now, |deadline| deadline.at);
+        let late = now.since(due);
+        self.now = self.now.max(now);
+        if late <= self.tuning.late {
+            return;
+        }
+        self.counters.lateness_max = self.counters.lateness_max.max(late);
+        // The same lateness is met by each event that was waiting; count it once, at the first.
+        let away = late > self.tuning.dead;
+        let met = std::mem::replace(&mut self.lateness_met, (due, away));
+        if met.0 != due {
+            self.counters.late += 1;
+        }
+        if away && met != (due, true) {
+            self.go_away(late);
+        } else if !away && met.0 != due && self.now >= self.grace_until + self.tuning.dead {
+            // Not again and again: a node that is always late must find the dead as well.
+            self.grace_until = self.now + self.tuning.heartbeat;
+        }
+    }
+
+    /// This node may have been taken for dead: nothing is said as active, and the lease is not renewed, until it
+    /// has asked around.
+    fn go_away(&mut self, missing: Duration) {
+        let now = self.now;
+        self.grace_until = now + self.tuning.heartbeat;
+        self.away = Some(now);
+        self.timers.set(Timer::Proved, now + self.tuning.heartbeat);
+        for group in 0..self.groups.len() {
+            let holding = match self.groups[group].state {
+                State::Active | State::Proving { .. } => true,
+                // What was concluded before the gap about a free VIP is no longer known.
+                State::Mounting { .. } => true,
+                State::Standby => {
+                    if self.groups[group].occupancy.is_asking() {
+                        self.start_asking(group);
+                    }
+                    false
+                }
+                State::Releasing { .. } => false,
+            };
+            if holding {
+                self.groups[group].state = State::Proving { since: now };
+                self.groups[group].handover = None;
+                self.start_asking(group);
+            }
+            self.groups[group].released = None;
+            self.revisit(group);
+        }
+        self.warn(format!("this node was away for {}: asking before saying a word", spell(missing)));
+        for peer in 0..self.peers.len() {
+            self.send_heartbeat(peer, true);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        // Each timer is taken at most once per step: one that wants to run again is armed for later.
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Heartbeat => self.on_heartbeat_due(),
+                Timer::Beat => {
+                    let renew = self.away.is_none();
+                    self.act(Action::Beat { renew });
+                    self.timers.set(Timer::Beat, self.now + self.tuning.beat);
+                }
+                Timer::Listened => {
+                    self.listening = false;
+                    self.revisit_all();
+                }
+                Timer::Proved => self.revisit_all(),
+                Timer::Resend => self.on_resend_due(),
+                Timer::Suspicion(peer) => self.on_suspicion_due(peer),
+                Timer::Dead(peer) => self.on_dead_due(peer),
+                Timer::Routine(peer) => {
+                    self.ask_kernel(peer);
+                    let next = self.now + ROUTINE + self.random.below(ROUTINE / 4);
+                    self.timers.set(Timer::Routine(peer), next);
+                }
+                Timer::References(interface) => self.on_references_due(interface),
+                Timer::Trusted(interface) => {
+                    if self.interfaces[interface].running() {
+                        self.interfaces[interface].proven = true;
+                    }
+                    self.revisit_all();
+                }
+                Timer::Ask(group) => self.on_ask_due(group),
+                Timer::Announce(group) => self.on_announce_due(group),
+                Timer::Verify(group) => self.on_verify_due(group),
+                Timer::Handover(group) => self.on_handover_overdue(group),
+                Timer::Retry(group) => {
+                    self.groups[group].mount_fault = None;
+                    self.replan |= matches!(self.groups[group].state, State::Releasing { .. });
+                    self.revisit(group);
+                }
+                Timer::Failback(group) | Timer::Revisit(group) => self.revisit(group),
+            }
+        }
+    }
+
+    /// Decides about every group that may be concerned, then says and orders what follows from it.
+    fn settle(&mut self) {
+        // Deciding about a group marks it again only when its state has changed, and states are few.
+        for _ in 0..8 {
+            let dirty = std::mem::take(&mut self.dirty);
+            if dirty.is_empty() {
+                break;
+            }
+            for &group in &dirty {
+                self.decide(group);
+            }
+            self.touched.extend(dirty);
+            self.finish_away();
+        }
+        let touched = std::mem::take(&mut self.touched);
+        self.plan_addresses(&touched);
+        self.publish(&touched);
+        self.remember(&touched);
+        self.finish_leaving();
+    }
+
+    /// Away no longer once no group is left to prove.
+    fn finish_away(&mut self) {
+        let Some(since) = self.away else { return };
+        let proving = self.groups.iter().any(|group| matches!(group.state, State::Proving { .. }));
+        if !proving
+            && (self.now >= since + self.tuning.heartbeat || self.peers.iter().any(|p| p.heard_since(since)))
+        {
+            self.away = None;
+            // What each group says of itself may change with this.
+            self.touched.extend(0..self.groups.len());
+            self.timers.cancel(Timer::Proved);
+            // The keeper waits for the first beat after the gap before it renews.
+            self.timers.set(Timer::Beat, self.now + self.tuning.beat);
+            self.act(Action::Beat { renew: true });
+        }
+    }
+
+    /// Orders the whole set of VIPs that the groups want, if it has changed.
+    fn plan_addresses(&mut self, touched: &BTreeSet<usize>) {
+        let mut changed = std::mem::take(&mut self.replan);
+        for &group in touched {
+            let wanted = self.groups[group].wants_vips();
+            for &vip in &self.config.groups[group].vips {
+                changed |= if wanted { self.desired.insert(vip) } else { self.desired.remove(&vip) };
+            }
+        }
+        if !changed {
+            return;
+        }
+        self.plan = Plan(self.plan.0 + 1);
+        for &group in touched {
+            match &mut self.groups[group].state {
+                State::Mounting { plan, .. } | State::Releasing { plan, .. } if *plan == NEXT_PLAN => {
+                    *plan = self.plan;
+                }
+                _ => {}
+            }
+        }
+        self.act(Action::Apply { plan: self.plan, desired: self.desired.clone() });
+    }
+
+    /// Hands the keeper what a next brain must know, if that has changed.
+    fn remember(&mut self, touched: &BTreeSet<usize>) {
+        let now = (self.drained, self.plan.0);
+        let mut changed = std::mem::replace(&mut self.remembered, now) != now;
+        for &group in touched {
+            let group = &mut self.groups[group];
+            let now = (group.term, group.wants_vips());
+            changed |= std::mem::replace(&mut group.remembered, now) != now;
+        }
+        if !changed {
+            return;
+        }
+        let groups = self
+            .groups
+            .iter()
+            .filter(|group| group.term > 0)
+            .map(|group| CarryGroup { group: group.id.0, term: group.term, active: group.wants_vips() })
+            .collect();
+        self.act(Action::Remember(Carry { drained: self.drained, plan: self.plan.0, groups }));
+    }
+
+    /// Leaves when it is to and nothing is mounted any more.
+    fn finish_leaving(&mut self) {
+        if !self.leaving
+            || self.exited
+            || self.groups.iter().any(|group| !matches!(group.state, State::Standby))
+        {
+            return;
+        }
+        // Nobody acknowledges a farewell; say it twice.
+        for _ in 0..2 {
+            for peer in 0..self.peers.len() {
+                self.send_heartbeat(peer, false);
+            }
+        }
+        self.exit();
+    }
+
+    /// The end: nobody is left without an answer.
+    pub(crate) fn exit(&mut self) {
+        self.exited = true;
+        let waiting = self.groups.iter_mut().flat_map(|group| std::mem::take(&mut group.waiting));
+        let open: Vec<Ticket> =
+            waiting.map(|waiting| waiting.ticket).chain(std::mem::take(&mut self.drain_tickets)).collect();
+        for ticket in open {
+            self.act(Action::Reply { ticket, outcome: Err("this node has ended".to_owned()) });
+        }
+        self.act(Action::Exit);
+    }
+
+    pub(crate) fn group_name(&self, group: usize) -> &str {
+        &self.config.groups[group].name
+    }
+
+    pub(crate) fn group_index(&self, group: usize) -> GroupIndex {
+        GroupIndex(group)
+    }
+
+    /// Name of a node by its id.
+    pub(crate) fn node_name(&self, id: NodeId) -> &str {
+        if id == self.config.id {
+            return &self.config.name;
+        }
+        self.peers.iter().find(|peer| peer.id == id).map_or("an unknown node", |peer| &peer.name)
+    }
+
+    pub(crate) fn peer_index(&self, id: NodeId) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.id == id)
+    }
+}
+
+/// A duration for people.
+pub(crate) fn spell(span: Duration) -> String {
+    let micros = span.as_micros();
+    if micros < 10_000 {
+        format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
+    } else if micros < 10_000_000 {
+        format!("{} ms", micros / 1000)
+    } else {
+        format!("{} s", span.as_secs())
+    }
+}

@@ -1,0 +1,150 @@
+//! Asking the segment who answers for a group's VIPs, and what came back.
+//!
+//! Sources: RFC 5227 section 2.1 (ARP probe), RFC 4862 section 5.4 (Neighbor Solicitation from `::`).
+
+use std::time::Duration;
+
+use vipdrift_wire::Mac;
+
+use crate::config::VipIndex;
+use crate::time::Timestamp;
+use crate::tuning::ROUNDS;
+
+/// Somebody answered for a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) mac: Mac,
+    pub(crate) vip: VipIndex,
+    pub(crate) at: Timestamp,
+}
+
+/// What is known of the occupancy of a group's VIPs.
+#[derive(Debug, Default)]
+pub(crate) struct Occupancy {
+    /// When the present series of questions began.
+    asking_since: Option<Timestamp>,
+    /// Rounds asked since then or since the last answer.
+    unanswered: u32,
+    /// When the first of these went out.
+    first_unanswered: Timestamp,
+    /// Rounds asked in this series.
+    pub(crate) rounds: u32,
+    /// The last answer, ever.
+    pub(crate) last_answer: Option<Answer>,
+}
+
+/// What the questions of a series amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not enough is known.
+    Unknown,
+    /// Asked often enough, and nobody answers.
+    Free,
+    /// Somebody answers.
+    Occupied(Answer),
+}
+
+impl Occupancy {
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking_since.is_some()
+    }
+
+    pub(crate) fn asking_since(&self) -> Option<Timestamp> {
+        self.asking_since
+    }
+
+    /// Begins a series; what was heard before does not count in it.
+    pub(crate) fn start(&mut self, now: Timestamp) {
+        self.asking_since = Some(now);
+        self.unanswered = 0;
+        self.rounds = 0;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.asking_since = None;
+    }
+
+    /// A round of questions goes out.
+    pub(crate) fn asked(&mut self, now: Timestamp) {
+        if self.unanswered == 0 {
+            self.first_unanswered = now;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.rounds = self.rounds.saturating_add(1);
+    }
+
+    pub(crate) fn answered(&mut self, answer: Answer) {
+        self.last_answer = Some(answer);
+        self.unanswered = 0;
+    }
+
+    /// Unanswered rounds, and for how long.
+    pub(crate) fn silence(&self, now: Timestamp) -> (u32, Duration) {
+        if self.unanswered == 0 {
+            return (0, Duration::ZERO);
+        }
+        (self.unanswered, now.since(self.first_unanswered))
+    }
+
+    /// What this series says, given that `patience` must pass before silence counts.
+    pub(crate) fn verdict(&self, now: Timestamp, patience: Duration) -> Verdict {
+        let Some(since) = self.asking_since else { return Verdict::Unknown };
+        let (rounds, silent_for) = self.silence(now);
+        if rounds >= ROUNDS && silent_for >= patience {
+            return Verdict::Free;
+        }
+        match self.last_answer {
+            Some(answer) if answer.at >= since => Verdict::Occupied(answer),
+            _ => Verdict::Unknown,
+        }
+    }
+
+    /// The last answer, if it is news.
+    pub(crate) fn answer_since(&self, since: Timestamp) -> Option<Answer> {
+        self.last_answer.filter(|answer| answer.at >= since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn silence_counts_only_after_enough_rounds_and_time() {
+        let patience = Duration::from_millis(6);
+        let mut occupancy = Occupancy::default();
+        assert_eq!(occupancy.verdict(ms(0), patience), Verdict::Unknown);
+        occupancy.start(ms(0));
+        for at in [0, 2] {
+            occupancy.asked(ms(at));
+        }
+        assert_eq!(occupancy.verdict(ms(10), patience), Verdict::Unknown, "two rounds are not enough");
+        occupancy.asked(ms(4));
+        assert_eq!(occupancy.verdict(ms(5), patience), Verdict::Unknown, "5 ms are not enough");
+        assert_eq!(occupancy.verdict(ms(6), patience), Verdict::Free);
+    }
+
+    #[test]
+    fn an_answer_starts_the_count_again() {
+        let patience = Duration::from_millis(6);
+        let answer = Answer { mac: Mac([2, 0, 0, 0, 0, 1]), vip: VipIndex(0), at: ms(5) };
+        let mut occupancy = Occupancy::default();
+        occupancy.start(ms(0));
+        for at in [0, 2, 4] {
+            occupancy.asked(ms(at));
+        }
+        occupancy.answered(answer);
+        assert_eq!(occupancy.verdict(ms(6), patience), Verdict::Occupied(answer));
+        for at in [6, 8, 10] {
+            occupancy.asked(ms(at));
+        }
+        assert_eq!(occupancy.verdict(ms(11), patience), Verdict::Occupied(answer));
+        assert_eq!(occupancy.verdict(ms(12), patience), Verdict::Free);
+        occupancy.start(ms(13));
+        assert_eq!(occupancy.verdict(ms(13), patience), Verdict::Unknown, "old answers do not count");
+    }
+}

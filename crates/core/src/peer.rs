@@ -1,0 +1,348 @@
+//! Another node as heard: is it alive, does it hear this node, what does it say of its groups.
+//!
+//! A datagram proves its sender alive when it belongs to the sender's present incarnation and is newer than all
+//! before it. An incarnation becomes the present one by echoing this node's own incarnation and a sequence number
+//! that was sent a moment ago; a recording cannot do that, and no clocks need to agree.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipdrift_wire::Mac;
+use vipdrift_wire::heartbeat::{GroupId, GroupState, Health, Heartbeat, NodeId, Role};
+
+use crate::config::PathIndex;
+use crate::time::Timestamp;
+use crate::tuning::{ANSWERED_LATELY, ROUNDS, Tuning};
+
+/// Own sequence numbers whose send times are remembered; the echo of an older one proves nothing.
+const SENT_MAX: usize = 128;
+/// Incarnations remembered as over.
+const RETIRED_MAX: usize = 8;
+
+/// How a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// Never heard since start.
+    Unknown,
+    Alive,
+    /// Silent for longer than jitter explains; asked every few milliseconds.
+    Suspect {
+        since: Timestamp,
+        rounds: u32,
+    },
+    Silent {
+        since: Timestamp,
+        host_dead: bool,
+    },
+    /// It said that it leaves.
+    Left,
+}
+
+/// Whether a machine's kernel answers, asked by ARP, Neighbor Solicitation or ICMP echo for its own address.
+#[derive(Debug, Default)]
+pub(crate) struct Kernel {
+    pub(crate) last_answer: Option<Timestamp>,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) echo_answer: Option<Timestamp>,
+    unanswered: u32,
+    first_unanswered: Timestamp,
+}
+
+impl Kernel {
+    pub(crate) fn asked(&mut self, now: Timestamp) {
+        if self.unanswered == 0 {
+            self.first_unanswered = now;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    pub(crate) fn answered(&mut self, now: Timestamp) {
+        self.last_answer = Some(now);
+        self.unanswered = 0;
+    }
+
+    /// It used to answer lately and has now been asked in vain often and long enough.
+    pub(crate) fn dead(&self, now: Timestamp, patience: Duration) -> bool {
+        self.silent(now, patience) && self.last_answer.is_some_and(|at| now.since(at) <= ANSWERED_LATELY)
+    }
+
+    /// Asked in vain often and long enough.
+    pub(crate) fn silent(&self, now: Timestamp, patience: Duration) -> bool {
+        self.unanswered >= ROUNDS && now.since(self.first_unanswered) >= patience
+    }
+
+    pub(crate) fn silence(&self) -> u32 {
+        self.unanswered
+    }
+}
+
+/// A group as a peer last described it.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    pub(crate) state: GroupState,
+    /// Since when it has been standby without a break.
+    pub(crate) standby_since: Option<Timestamp>,
+}
+
+/// Parts of a change of group states that came in several datagrams.
+#[derive(Debug)]
+struct Collecting {
+    version: u32,
+    base: u32,
+    parts: BTreeSet<u16>,
+}
+
+/// What became of a heartbeat.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It proves the sender alive. Group states that changed: before and after.
+    Alive { returned: bool, restarted: bool, changes: Vec<(Option<GroupState>, GroupState)> },
+    /// A copy over another path.
+    Duplicate,
+    /// Older than what was heard, or of an incarnation that is over.
+    Stale,
+    /// Authentic, of an unknown incarnation that has not yet proved itself fresh: answer it.
+    Unproven,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) id: NodeId,
+    pub(crate) paths: Vec<PathIndex>,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) liveness: Liveness,
+    pub(crate) incarnation: Option<u64>,
+    retired: VecDeque<u64>,
+    last_sequence: u64,
+    pub(crate) last_heard: Option<Timestamp>,
+    interval: Duration,
+    jitter: Duration,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) hears_us: bool,
+    /// Incarnation and sequence to echo, and when they came.
+    pub(crate) echo: Option<(u64, u64, Timestamp)>,
+    next_sequence: u64,
+    sent: VecDeque<(u64, Timestamp)>,
+    pub(crate) unheard_solicits: u32,
+    pub(crate) last_answer_sent: Option<Timestamp>,
+    /// Its keeper holds its VIPs until then over the death of its brain.
+    pub(crate) holding_until: Option<Timestamp>,
+    /// Incarnation whose "holding" has been used up.
+    pub(crate) held: Option<u64>,
+    pub(crate) health: Option<Health>,
+    pub(crate) config_digest: Option<u64>,
+    states_version: u32,
+    /// Its version that this node has whole.
+    pub(crate) states_seen: u32,
+    collecting: Option<Collecting>,
+    /// This node's version that the peer has whole.
+    pub(crate) acknowledged: u32,
+    pub(crate) groups: BTreeMap<GroupId, Remote>,
+    pub(crate) kernel: Kernel,
+}
+
+impl Peer {
+    pub(crate) fn new(name: String, id: NodeId, interval: Duration) -> Self {
+        Self {
+            name,
+            id,
+            paths: Vec::new(),
+            addresses: Vec::new(),
+            liveness: Liveness::Unknown,
+            incarnation: None,
+            retired: VecDeque::new(),
+            last_sequence: 0,
+            last_heard: None,
+            interval,
+            jitter: Duration::ZERO,
+            rtt: None,
+            hears_us: false,
+            echo: None,
+            next_sequence: 1,
+            sent: VecDeque::new(),
+            unheard_solicits: 0,
+            last_answer_sent: None,
+            holding_until: None,
+            held: None,
+            health: None,
+            config_digest: None,
+            states_version: 0,
+            states_seen: 0,
+            collecting: None,
+            acknowledged: 0,
+            groups: BTreeMap::new(),
+            kernel: Kernel::default(),
+        }
+    }
+
+    /// Heard lately, or held up by its keeper.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.liveness, Liveness::Alive | Liveness::Suspect { .. })
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        matches!(self.liveness, Liveness::Suspect { .. })
+    }
+
+    pub(crate) fn heard_since(&self, since: Timestamp) -> bool {
+        self.last_heard.is_some_and(|at| at >= since)
+    }
+
+    /// Everything it has said of its groups is known.
+    pub(crate) fn states_known(&self) -> bool {
+        self.states_seen != 0 && self.states_seen == self.states_version
+    }
+
+    pub(crate) fn remote(&self, group: GroupId) -> Option<&GroupState> {
+        self.groups.get(&group).map(|remote| &remote.state)
+    }
+
+    /// Silence after which it is suspect: 1.2 to 1.5 intervals, as jitter seen lately demands.
+    pub(crate) fn suspect_after(&self) -> Duration {
+        self.interval + (self.jitter * 4).clamp(self.interval / 5, self.interval / 2)
+    }
+
+    /// Silence after which it is dead whatever its kernel says.
+    pub(crate) fn dead_after(&self, misses: u32) -> Duration {
+        self.interval * misses
+    }
+
+    /// Takes the sequence number of a datagram about to be sent.
+    pub(crate) fn take_sequence(&mut self, now: Timestamp) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        if self.sent.len() == SENT_MAX {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((sequence, now));
+        sequence
+    }
+
+    fn sent_at(&self, sequence: u64) -> Option<Timestamp> {
+        let (first, _) = self.sent.front()?;
+        let offset = usize::try_from(sequence.checked_sub(*first)?).ok()?;
+        self.sent.get(offset).map(|&(_, at)| at)
+    }
+
+    /// Takes in an authentic heartbeat from this peer to this node.
+    pub(crate) fn hear(
+        &mut self,
+        heartbeat: &Heartbeat,
+        own_incarnation: u64,
+        now: Timestamp,
+        tuning: &Tuning,
+    ) -> Heard {
+        let echoed = heartbeat
+            .echo
+            .filter(|echo| echo.incarnation == own_incarnation)
+            .and_then(|echo| self.sent_at(echo.sequence).map(|at| (at, echo.age)));
+        let fresh = echoed.is_some_and(|(at, _)| now.since(at) <= tuning.dead * 2);
+
+        let known = self.incarnation == Some(heartbeat.incarnation);
+        if known {
+            if heartbeat.sequence == self.last_sequence {
+                return Heard::Duplicate;
+            }
+            if heartbeat.sequence < self.last_sequence {
+                return Heard::Stale;
+            }
+        } else {
+            if self.retired.contains(&heartbeat.incarnation) {
+                return Heard::Stale;
+            }
+            if !fresh {
+                return Heard::Unproven;
+            }
+            self.begin_incarnation(heartbeat.incarnation);
+        }
+
+        let returned = !matches!(self.liveness, Liveness::Alive);
+        if known && !returned {
+            self.note_gap(now);
+        }
+        self.last_sequence = heartbeat.sequence;
+        self.last_heard = Some(now);
+        self.interval = heartbeat.interval.max(Duration::from_millis(1));
+        self.liveness = if heartbeat.leaving { Liveness::Left } else { Liveness::Alive };
+        self.hears_us = fresh;
+        if let Some((at, age)) = echoed {
+            self.rtt = Some(now.since(at).saturating_sub(age));
+        }
+        self.echo = Some((heartbeat.incarnation, heartbeat.sequence, now));
+        self.unheard_solicits = 0;
+        self.holding_until = None;
+        self.health = Some(heartbeat.health);
+        self.config_digest = Some(heartbeat.config_digest);
+        if fresh {
+            self.acknowledged = heartbeat.states_seen;
+        }
+        let changes = self.take_states(heartbeat, now);
+        Heard::Alive { returned, restarted: !known, changes }
+    }
+
+    fn begin_incarnation(&mut self, incarnation: u64) {
+        if let Some(old) = self.incarnation.replace(incarnation) {
+            if self.retired.len() == RETIRED_MAX {
+                self.retired.pop_front();
+            }
+            self.retired.push_back(old);
+        }
+        self.last_sequence = 0;
+        self.jitter = Duration::ZERO;
+        self.states_version = 0;
+        self.states_seen = 0;
+        self.acknowledged = 0;
+        self.collecting = None;
+    }
+
+    /// Keeps a running estimate of how much later than its interval it is heard.
+    fn note_gap(&mut self, now: Timestamp) {
+        if let Some(last) = self.last_heard {
+            let late = now.since(last).saturating_sub(self.interval);
+            self.jitter = (self.jitter * 7 + late) / 8;
+        }
+    }
+
+    fn take_states(
+        &mut self,
+        heartbeat: &Heartbeat,
+        now: Timestamp,
+    ) -> Vec<(Option<GroupState>, GroupState)> {
+        self.states_version = heartbeat.states_version;
+        let Some(states) = &heartbeat.states else { return Vec::new() };
+        if states.base > self.states_seen {
+            return Vec::new();
+        }
+        let version = heartbeat.states_version;
+        if self.collecting.as_ref().is_none_or(|c| c.version != version || c.base != states.base) {
+            self.collecting = Some(Collecting { version, base: states.base, parts: BTreeSet::new() });
+        }
+        if let Some(collecting) = &mut self.collecting {
+            collecting.parts.insert(states.index);
+            if collecting.parts.len() == usize::from(states.count) {
+                self.states_seen = version;
+                self.collecting = None;
+            }
+        }
+        let mut changes = Vec::new();
+        for state in &states.groups {
+            let old = self.groups.get(&state.group);
+            // Within an incarnation versions only grow; after a restart they begin anew with everything unseen.
+            if old.is_some_and(|old| old.state == *state) {
+                continue;
+            }
+            let standby_since = match (state.role, old.and_then(|old| old.standby_since)) {
+                (Role::Standby, Some(since)) => Some(since),
+                (Role::Standby, None) => Some(now),
+                _ => None,
+            };
+            let before = old.map(|old| old.state);
+            self.groups.insert(state.group, Remote { state: *state, standby_since });
+            changes.push((before, *state));
+        }
+        changes
+    }
+}

@@ -1,0 +1,285 @@
+//! What is asked, said and heard on the segment about the VIPs.
+
+use std::net::IpAddr;
+
+use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
+
+use crate::action::Action;
+use crate::config::{InterfaceIndex, VipIndex};
+use crate::event::Drift;
+use crate::group::State;
+use crate::node::Node;
+use crate::occupancy::{Answer, Verdict};
+use crate::timer::Timer;
+use crate::tuning::{
+    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, DEFEND_PACE, VERIFY_AFTER, VERIFY_AGAIN,
+    VERIFY_MAX,
+};
+
+impl Node {
+    pub(crate) fn on_frame(&mut self, interface: InterfaceIndex, bytes: &[u8]) {
+        let Ok((header, frame)) = parse_frame(bytes) else {
+            self.counters.frames_rejected += 1;
+            return;
+        };
+        let InterfaceIndex(index) = interface;
+        let Some(own) = self.interfaces[index].mac() else { return };
+        if header.source == own {
+            return;
+        }
+        match frame {
+            Frame::Arp(packet) if packet.sender_mac != own => {
+                let Some(address) = packet.claims() else { return };
+                let direct = packet.operation == arp::Operation::Reply && packet.target_mac == own;
+                self.on_claim(index, IpAddr::V4(address), packet.sender_mac, direct);
+            }
+            Frame::Neighbor(ndp::Message::Advertisement { target, target_mac, .. }) => {
+                let mac = target_mac.unwrap_or(header.source);
+                if mac != own {
+                    self.on_claim(index, IpAddr::V6(target), mac, header.destination == own);
+                }
+            }
+            Frame::Neighbor(ndp::Message::Solicitation { source, .. }) if !source.is_unspecified() => {
+                // Its sender uses this address; it is no answer for a VIP unless it is one.
+                self.on_claim(index, IpAddr::V6(source), header.source, false);
+            }
+            Frame::Arp(_) | Frame::Neighbor(_) => {}
+        }
+    }
+
+    /// Somebody uses `address`.
+    fn on_claim(&mut self, interface: usize, address: IpAddr, mac: Mac, direct: bool) {
+        match self.vip_by_address.get(&(interface, address)) {
+            Some(&vip) => self.on_vip_answered(vip, mac),
+            None => self.on_host_seen(interface, address, mac, direct),
+        }
+    }
+
+    fn on_vip_answered(&mut self, vip: VipIndex, mac: Mac) {
+        let group = self.vip_group[vip.0];
+        let answer = Answer { mac, vip, at: self.now };
+        self.counters.probe_answers += 1;
+        self.groups[group].occupancy.answered(answer);
+        match self.groups[group].state {
+            State::Active => self.on_conflict(group, answer),
+            State::Standby => {
+                if self.groups[group].verifications > 0 && self.groups[group].answered_by != Some(mac) {
+                    self.groups[group].answered_by = Some(mac);
+                }
+                self.revisit(group);
+            }
+            State::Proving { .. } => self.revisit(group),
+            State::Mounting { .. } | State::Releasing { .. } => {}
+        }
+    }
+
+    /// Somebody else claims a VIP while this node is active.
+    fn on_conflict(&mut self, group: usize, answer: Answer) {
+        if self.groups[group].handover.is_some() {
+            return;
+        }
+        let first = self.groups[group].conflict.is_none_or(|old| old.mac != answer.mac);
+        self.counters.conflicts += 1;
+        self.groups[group].conflict = Some(answer);
+        let address = self.config.vips[answer.vip.0].address.addr();
+        let name = self.group_name(group).to_owned();
+        let mac = answer.mac;
+        if let Some(peer) = self.peer_of_mac(group, mac) {
+            // Peers that hear each other settle it by term; one that is not heard, by order.
+            if !self.peers[peer].is_up() && self.rank_of(group, self.peers[peer].id) < self.own_rank(group) {
+                let rival = self.peers[peer].name.clone();
+                let reason = format!("{rival}, not heard, claims {address} and comes before this node");
+                return self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
+            }
+            if self.peers[peer].is_up() {
+                self.send_heartbeat(peer, true);
+            }
+        } else if first {
+            self.warn(format!("{name}: {mac}, which is no node of this cluster, claims {address}"));
+        }
+        self.defend(group);
+    }
+
+    /// Announces at once because somebody may believe another, but not in a storm.
+    pub(crate) fn defend(&mut self, group: usize) {
+        let now = self.now;
+        if self.groups[group].last_defence.is_some_and(|at| now.since(at) < DEFEND_PACE) {
+            // Never lost, only put off.
+            let at = self.groups[group].last_defence.map_or(now, |at| at + DEFEND_PACE);
+            self.groups[group].announced = self.groups[group].announced.saturating_sub(1);
+            return self.timers.set_sooner(Timer::Announce(group), at);
+        }
+        self.groups[group].last_defence = Some(now);
+        self.groups[group].announced = 0;
+        self.groups[group].to_announce.clear();
+        self.on_announce_due(group);
+    }
+
+    /// The peer that has this MAC on the group's interface.
+    pub(crate) fn peer_of_mac(&self, group: usize, mac: Mac) -> Option<usize> {
+        let id = self.groups[group].id;
+        self.peers.iter().position(|peer| {
+            peer.remote(id).is_some_and(|state| state.mac == Some(mac)) || peer.kernel.mac == Some(mac)
+        })
+    }
+
+    /// Begins to ask who answers for a group's VIPs, all over.
+    pub(crate) fn start_asking(&mut self, group: usize) {
+        self.groups[group].occupancy.start(self.now);
+        self.ask_occupancy(group);
+        self.timers.set(Timer::Ask(group), self.now + self.tuning.round);
+    }
+
+    pub(crate) fn stop_asking(&mut self, group: usize) {
+        self.groups[group].occupancy.stop();
+        self.timers.cancel(Timer::Ask(group));
+    }
+
+    /// One round of questions. The first round asks for every VIP, later ones for one of each family.
+    fn ask_occupancy(&mut self, group: usize) {
+        let first_round = self.groups[group].occupancy.rounds == 0;
+        let vips = &self.config.groups[group].vips;
+        let asked: Vec<VipIndex> = if first_round {
+            vips.clone()
+        } else {
+            let of_family = |v4: bool| {
+                vips.iter().copied().find(|vip| self.config.vips[vip.0].address.addr().is_ipv4() == v4)
+            };
+            of_family(true).into_iter().chain(of_family(false)).collect()
+        };
+        if self.probe(&asked) {
+            let now = self.now;
+            self.groups[group].occupancy.asked(now);
+        }
+    }
+
+    /// Sends an occupancy probe for each; false when the interface cannot.
+    fn probe(&mut self, vips: &[VipIndex]) -> bool {
+        for vip in vips {
+            let vip = self.config.vips[vip.0];
+            let interface = &self.interfaces[vip.interface.0];
+            let Some(own) = interface.mac().filter(|_| interface.running()) else { return false };
+            let bytes = match vip.address.addr() {
+                IpAddr::V4(address) => arp::probe(own, address),
+                IpAddr::V6(address) => ndp::probe(own, address),
+            };
+            self.counters.probes_sent += 1;
+            self.act(Action::SendFrame { interface: vip.interface, bytes });
+        }
+        true
+    }
+
+    pub(crate) fn on_ask_due(&mut self, group: usize) {
+        if !self.groups[group].occupancy.is_asking() {
+            return;
+        }
+        self.revisit(group);
+        self.ask_occupancy(group);
+        let pause = if self.asks_fast(group) { self.tuning.round } else { self.tuning.slow_round };
+        self.timers.set(Timer::Ask(group), self.now + pause);
+    }
+
+    /// Whether the answer may matter within milliseconds.
+    fn asks_fast(&self, group: usize) -> bool {
+        let occupancy = &self.groups[group].occupancy;
+        let Some(since) = occupancy.asking_since() else { return false };
+        let settled = occupancy.verdict(self.now, self.tuning.patience()) == Verdict::Free;
+        let (unanswered, _) = occupancy.silence(self.now);
+        if settled {
+            // Free already and yet not taken: something else is waited for.
+            return self.holder_is_suspect(group);
+        }
+        // A silent holder's lease may end at any moment; after that only the first unanswered question hurries.
+        let lease = self.config.lease.unwrap_or_default() + std::time::Duration::from_secs(1);
+        self.now < since + lease || unanswered > 1
+    }
+
+    /// Announces what is waiting, a batch at a time, and sets the time of the next announcement.
+    pub(crate) fn on_announce_due(&mut self, group: usize) {
+        if !matches!(self.groups[group].state, State::Active) {
+            return;
+        }
+        if self.groups[group].to_announce.is_empty() {
+            self.groups[group].to_announce = self.config.groups[group].vips.iter().copied().collect();
+        }
+        let count = self.groups[group].to_announce.len().min(ANNOUNCE_BATCH);
+        let batch: Vec<VipIndex> = self.groups[group].to_announce.drain(..count).collect();
+        self.announce(&batch);
+        let pause = if self.groups[group].to_announce.is_empty() {
+            let done = self.groups[group].announced;
+            self.groups[group].announced = done + 1;
+            match ANNOUNCE_AGAIN.get(done) {
+                // The offsets count from the first announcement.
+                Some(&offset) => {
+                    offset - done.checked_sub(1).map_or_else(Default::default, |i| ANNOUNCE_AGAIN[i])
+                }
+                None => ANNOUNCE_SLOWLY,
+            }
+        } else {
+            ANNOUNCE_PACE
+        };
+        self.timers.set(Timer::Announce(group), self.now + pause);
+    }
+
+    /// Announces mounted VIPs: gratuitous ARP as request and as reply, since some devices honour only one, or an
+    /// unsolicited Neighbor Advertisement.
+    pub(crate) fn announce(&mut self, vips: &[VipIndex]) {
+        for &index in vips {
+            if !self.mounted.contains(&index) {
+                continue;
+            }
+            let vip = self.config.vips[index.0];
+            let Some(own) = self.interfaces[vip.interface.0].mac() else { continue };
+            let frames = match vip.address.addr() {
+                IpAddr::V4(address) => vec![
+                    arp::announcement(own, address, arp::Operation::Request),
+                    arp::announcement(own, address, arp::Operation::Reply),
+                ],
+                IpAddr::V6(address) => vec![ndp::announcement(own, address)],
+            };
+            for bytes in frames {
+                self.counters.announcements_sent += 1;
+                self.act(Action::SendFrame { interface: vip.interface, bytes });
+            }
+        }
+    }
+
+    /// A new reign elsewhere: look soon who answers there.
+    pub(crate) fn begin_verifying(&mut self, group: usize) {
+        self.groups[group].verifications = 0;
+        self.groups[group].answered_by = None;
+        self.timers.set(Timer::Verify(group), self.now + VERIFY_AFTER);
+    }
+
+    pub(crate) fn on_verify_due(&mut self, group: usize) {
+        let done = self.groups[group].verifications;
+        let Some(holder) = self.holder(group) else { return };
+        if !matches!(self.groups[group].state, State::Standby) || done >= VERIFY_MAX {
+            return;
+        }
+        let right = self.peers[holder].remote(self.groups[group].id).and_then(|state| state.mac);
+        if done > 0 && right.is_some() && self.groups[group].answered_by == right {
+            return;
+        }
+        self.groups[group].verifications = done + 1;
+        if let Some(&vip) = self.config.groups[group].vips.first() {
+            self.probe(&[vip]);
+        }
+        self.timers.set(Timer::Verify(group), self.now + VERIFY_AGAIN);
+    }
+
+    pub(crate) fn on_drift(&mut self, vip: VipIndex, drift: Drift) {
+        let group = self.vip_group[vip.0];
+        let address = self.config.vips[vip.0].address;
+        let name = self.group_name(group).to_owned();
+        match drift {
+            Drift::Removed => {
+                self.warn(format!("{name}: somebody removed {address}; mounted again"));
+                if matches!(self.groups[group].state, State::Active) {
+                    self.announce(&[vip]);
+                }
+            }
+            Drift::Added => self.warn(format!("{name}: somebody added {address}; unmounted again")),
+        }
+    }
+}

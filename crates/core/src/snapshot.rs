@@ -1,0 +1,133 @@
+//! A node as it sees itself, for status output.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vipdrift_wire::Mac;
+
+use crate::config::InterfaceIndex;
+use crate::time::Timestamp;
+
+/// Everything that `vipdrift status` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSnapshot {
+    /// The node's own health.
+    pub health: HealthSnapshot,
+    /// The peers, in the order of the configuration.
+    pub peers: Vec<PeerSnapshot>,
+    /// The groups, in the order of the configuration.
+    pub groups: Vec<GroupSnapshot>,
+    /// What has been counted.
+    pub counters: Counters,
+}
+
+/// State and reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthSnapshot {
+    /// Eligible.
+    Healthy,
+    /// Not eligible, and why.
+    Fault(Vec<String>),
+    /// Not eligible because an operator said so.
+    Drained,
+}
+
+/// A peer as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSnapshot {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: PeerStateName,
+    /// It says that it hears this node.
+    pub hears_us: bool,
+    /// Round-trip time of the last heartbeat that was echoed.
+    pub rtt: Option<Duration>,
+    /// It has the same configuration; `None` until it has said so.
+    pub same_config: Option<bool>,
+    /// When it was last heard.
+    pub last_heard: Option<Timestamp>,
+}
+
+/// State of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerStateName {
+    /// Heard.
+    Alive,
+    /// A heartbeat is missing; it is being asked.
+    Suspect,
+    /// Not heard.
+    Silent,
+    /// It said that it leaves.
+    Left,
+}
+
+/// Role of a node in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleName {
+    /// Holds the group's VIPs.
+    Active,
+    /// Ready to.
+    Standby,
+    /// Not eligible.
+    Fault,
+    /// Not eligible because an operator said so.
+    Drained,
+}
+
+/// A group as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSnapshot {
+    /// Its name.
+    pub name: String,
+    /// This node's role.
+    pub role: RoleName,
+    /// Name of the active node, if one is known.
+    pub active_node: Option<String>,
+    /// The highest term known.
+    pub term: u64,
+    /// When the role last changed.
+    pub since: Timestamp,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Who answers for a VIP though nobody in the cluster is known to hold it, or beside the holder.
+    pub occupied_by: Option<Mac>,
+    /// The VIPs.
+    pub vips: Vec<VipSnapshot>,
+}
+
+/// A VIP as this node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VipSnapshot {
+    /// The address.
+    pub address: IpNet,
+    /// Where it goes.
+    pub interface: InterfaceIndex,
+    /// This node's kernel has it.
+    pub mounted: bool,
+}
+
+/// Counted observations since start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Heartbeat datagrams sent.
+    pub heartbeats_sent: u64,
+    /// Heartbeat datagrams accepted.
+    pub heartbeats_heard: u64,
+    /// Datagrams rejected, by reason, in a fixed order.
+    pub datagrams_rejected: Vec<(&'static str, u64)>,
+    /// Frames that could not be parsed.
+    pub frames_rejected: u64,
+    /// Occupancy probes sent.
+    pub probes_sent: u64,
+    /// Answers to occupancy probes.
+    pub probe_answers: u64,
+    /// Announcements sent.
+    pub announcements_sent: u64,
+    /// Other claimants seen while active.
+    pub conflicts: u64,
+    /// Times that this node found itself late for a deadline by more than half a heartbeat.
+    pub late: u64,
+    /// Largest lateness.
+    pub lateness_max: Duration,
+}

@@ -1,0 +1,89 @@
+//! Times that the configuration does not name, derived from those that it does.
+
+use std::time::Duration;
+
+use crate::config::NodeConfig;
+
+/// Unanswered rounds of questions after which silence is taken for an answer.
+pub(crate) const ROUNDS: u32 = 3;
+/// A kernel counts as known to answer if it has done so within this time.
+pub(crate) const ANSWERED_LATELY: Duration = Duration::from_secs(60);
+/// Routine questions to peers' kernels and references go out this often.
+pub(crate) const ROUTINE: Duration = Duration::from_secs(5);
+/// References kept per interface.
+pub(crate) const REFERENCES_MAX: usize = 8;
+/// Offsets of the announcements of a new reign, after the first.
+pub(crate) const ANNOUNCE_AGAIN: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
+/// Announcements for as long as the reign lasts.
+pub(crate) const ANNOUNCE_SLOWLY: Duration = Duration::from_secs(60);
+/// VIPs announced in one go; small switches and neighbour tables keep up with this.
+pub(crate) const ANNOUNCE_BATCH: usize = 64;
+/// Pause between two such batches.
+pub(crate) const ANNOUNCE_PACE: Duration = Duration::from_millis(2);
+/// A correction of somebody else's claim is not repeated sooner (the first is immediate).
+pub(crate) const DEFEND_PACE: Duration = Duration::from_millis(200);
+/// When a standby looks who answers for the VIPs of a new reign.
+pub(crate) const VERIFY_AFTER: Duration = Duration::from_millis(20);
+/// And looks again while the answer is wrong.
+pub(crate) const VERIFY_AGAIN: Duration = Duration::from_millis(300);
+/// Looks at most this often per reign.
+pub(crate) const VERIFY_MAX: u32 = 20;
+/// An answer for a VIP is news for this long.
+pub(crate) const OCCUPIED_NEWS: Duration = Duration::from_secs(2);
+/// A planned switchover that has not come to its end by then has failed.
+pub(crate) const SWITCHOVER_LIMIT: Duration = Duration::from_secs(3);
+/// Group states not yet acknowledged are sent again after this, a few times, then with each heartbeat.
+pub(crate) const RESEND: Duration = Duration::from_millis(3);
+/// Times that they are sent again so soon.
+pub(crate) const RESEND_MAX: u32 = 4;
+/// First pause before a failed mount is tried again; doubled each time.
+pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest such pause.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A resignation is a reason to mount at once for this long.
+pub(crate) const RELEASE_NEWS: Duration = Duration::from_secs(1);
+/// Gratis answers to solicited heartbeats per peer are this far apart.
+pub(crate) const ANSWER_PACE: Duration = Duration::from_micros(300);
+
+/// How often a brain with this heartbeat interval proves to its keeper that it is alive.
+#[must_use]
+pub fn beat_interval(heartbeat: Duration) -> Duration {
+    heartbeat.clamp(Duration::from_millis(25), Duration::from_millis(50))
+}
+
+/// Derived times of a node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tuning {
+    /// H.
+    pub(crate) heartbeat: Duration,
+    /// Dead time.
+    pub(crate) dead: Duration,
+    /// Pause between two rounds of questions while somebody is suspect.
+    pub(crate) round: Duration,
+    /// Pause between two occupancy questions once a VIP has long been answered for.
+    pub(crate) slow_round: Duration,
+    /// Interval of the beats to the keeper.
+    pub(crate) beat: Duration,
+    /// Lateness above which a node declares nobody dead until it has caught up.
+    pub(crate) late: Duration,
+}
+
+impl Tuning {
+    pub(crate) fn new(config: &NodeConfig) -> Self {
+        let heartbeat = config.heartbeat;
+        Self {
+            heartbeat,
+            dead: config.dead_time(),
+            round: Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 2 } else { 3 }),
+            slow_round: heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(1)),
+            beat: beat_interval(heartbeat),
+            late: heartbeat / 2,
+        }
+    }
+
+    /// How long unanswered questions must have been out before their silence counts.
+    pub(crate) fn patience(&self) -> Duration {
+        self.round * ROUNDS
+    }
+}

@@ -1,0 +1,99 @@
+//! The node as it shows itself.
+
+use vipdrift_wire::heartbeat::Role;
+
+use crate::group::State;
+use crate::node::Node;
+use crate::peer::Liveness;
+use crate::snapshot::{
+    GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, VipSnapshot,
+};
+use crate::tuning::OCCUPIED_NEWS;
+
+impl Node {
+    /// Everything that can be seen from outside.
+    #[must_use]
+    pub fn snapshot(&self) -> NodeSnapshot {
+        let mut counters = self.counters.clone();
+        counters.datagrams_rejected = self.rejected.iter().map(|(&name, &count)| (name, count)).collect();
+        NodeSnapshot {
+            health: self.health(),
+            peers: self.peers.iter().map(|peer| self.peer_snapshot(peer)).collect(),
+            groups: (0..self.groups.len()).map(|group| self.group_snapshot(group)).collect(),
+            counters,
+        }
+    }
+
+    fn health(&self) -> HealthSnapshot {
+        if self.drained {
+            return HealthSnapshot::Drained;
+        }
+        let mut reasons: Vec<String> = Vec::new();
+        for group in 0..self.groups.len() {
+            for fault in self.faults(group) {
+                if !reasons.contains(&fault) {
+                    reasons.push(fault);
+                }
+            }
+        }
+        if reasons.is_empty() { HealthSnapshot::Healthy } else { HealthSnapshot::Fault(reasons) }
+    }
+
+    fn peer_snapshot(&self, peer: &crate::peer::Peer) -> PeerSnapshot {
+        let state = match peer.liveness {
+            Liveness::Alive => PeerStateName::Alive,
+            Liveness::Suspect { .. } => PeerStateName::Suspect,
+            Liveness::Unknown | Liveness::Silent { .. } => PeerStateName::Silent,
+            Liveness::Left => PeerStateName::Left,
+        };
+        PeerSnapshot {
+            name: peer.name.clone(),
+            state,
+            hears_us: peer.is_up() && peer.hears_us,
+            rtt: peer.rtt.filter(|_| peer.is_up()),
+            same_config: peer.config_digest.map(|digest| digest == self.config.digest),
+            last_heard: peer.last_heard,
+        }
+    }
+
+    fn group_snapshot(&self, group: usize) -> GroupSnapshot {
+        let g = &self.groups[group];
+        let active_node = if matches!(g.state, State::Active | State::Proving { .. }) {
+            Some(self.config.name.clone())
+        } else {
+            self.holder(group)
+                .filter(|&peer| self.peers[peer].remote(g.id).is_some_and(|state| state.role == Role::Active))
+                .map(|peer| self.peers[peer].name.clone())
+        };
+        let idle = matches!(g.state, State::Standby | State::Mounting { .. } | State::Releasing { .. });
+        let news = self.now - OCCUPIED_NEWS;
+        let occupied_by = if idle {
+            g.occupancy.answer_since(news).filter(|_| active_node.is_none()).map(|answer| answer.mac)
+        } else {
+            g.conflict.filter(|answer| answer.at >= news).map(|answer| answer.mac)
+        };
+        let faults = self.faults(group);
+        let reason = if idle && !faults.is_empty() { faults.join(", ") } else { g.reason.clone() };
+        GroupSnapshot {
+            name: self.config.groups[group].name.clone(),
+            role: self.role(group),
+            active_node,
+            term: g.term,
+            since: g.since,
+            reason,
+            occupied_by,
+            vips: self.config.groups[group]
+                .vips
+                .iter()
+                .map(|&index| {
+                    let vip = self.config.vips[index.0];
+                    VipSnapshot {
+                        address: vip.address,
+                        interface: vip.interface,
+                        mounted: self.mounted.contains(&index),
+                    }
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! A small LAN for tests of the core: hosts with kernels that answer ARP, keepers that apply plans, one clock.
+//! The world jumps from one event to the next; nothing sleeps.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub(crate) mod faults;
+mod keeper;
+mod lan;
+pub(crate) mod random;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use vipdrift_core::{
+    Action, Command, Event, Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts,
+    Node, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, RoleName,
+    Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
+};
+use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
+use vipdrift_wire::{Frame, Mac, parse_frame};
+
+pub(crate) use keeper::Host;
+
+use lan::Wire;
+use random::Random;
+
+const WIRE: Duration = Duration::from_micros(80);
+const APPLY: Duration = Duration::from_micros(150);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// What differs between tests.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) nodes: usize,
+    /// Groups of one VIP each; every next one prefers the next node.
+    pub(crate) groups: usize,
+    pub(crate) heartbeat: Duration,
+    pub(crate) failback: Failback,
+    pub(crate) switchover: Switchover,
+    pub(crate) occupied: OccupiedPolicy,
+    /// A host outside the cluster that answers ARP and may hold the VIP.
+    pub(crate) gateway: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            groups: 1,
+            heartbeat: Duration::from_millis(10),
+            failback: Failback::Never,
+            switchover: Switchover::Strict,
+            occupied: OccupiedPolicy::Wait,
+            gateway: true,
+        }
+    }
+}
+
+/// What is to happen.
+#[derive(Debug, Clone)]
+enum Thing {
+    Datagram {
+        to: usize,
+        from: usize,
+        bytes: Vec<u8>,
+    },
+    Frame {
+        to: usize,
+        bytes: Vec<u8>,
+    },
+    EchoReply {
+        to: usize,
+        from: IpAddr,
+    },
+    /// The keeper has come to this plan.
+    Apply {
+        host: usize,
+        life: u64,
+        plan: Plan,
+        desired: BTreeSet<VipIndex>,
+    },
+    /// The kernel looks whether its addresses have come to their end.
+    Lease {
+        host: usize,
+        life: u64,
+    },
+    /// The keeper looks whether its brain has shown itself.
+    Watchdog {
+        host: usize,
+        life: u64,
+        freeze: u64,
+    },
+    /// The keeper starts a brain.
+    NewBrain {
+        host: usize,
+        life: u64,
+        resumed: bool,
+    },
+}
+
+/// Several hosts that see each other hold the same VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contest {
+    pub(crate) group: usize,
+    pub(crate) holders: Vec<usize>,
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) setup: Setup,
+    pub(crate) wire: Wire,
+    pub(crate) random: Random,
+    queue: BTreeMap<(Timestamp, u64), Thing>,
+    serial: u64,
+    tickets: u64,
+    /// Index past the last node: the gateway.
+    pub(crate) gateway_vips: BTreeSet<VipIndex>,
+    /// Heartbeats do not pass.
+    pub(crate) heartbeats_blocked: bool,
+    /// Of the first group.
+    pub(crate) two_holders: Duration,
+    pub(crate) nobody: Duration,
+    /// Of all groups.
+    pub(crate) contests: Vec<Contest>,
+    /// What the nodes decided and noted, in order.
+    pub(crate) log: Vec<String>,
+}
+
+pub(crate) fn name(index: usize) -> String {
+    ["alpha", "bravo", "charlie", "delta"][index].to_owned()
+}
+
+fn ip(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 11 + u8::try_from(index).unwrap())
+}
+
+/// The VIP of a group.
+pub(crate) fn vip(group: usize) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 100 + u8::try_from(group).unwrap())
+}
+
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const GATEWAY_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
+
+fn mac(index: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, 1 + u8::try_from(index).unwrap()])
+}
+
+pub(crate) fn config(setup: &Setup, own: usize) -> NodeConfig {
+    let others: Vec<usize> = (0..setup.nodes).filter(|&index| index != own).collect();
+    NodeConfig {
+        name: name(own),
+        id: NodeId::of(&name(own)),
+        keys: Keys::new("test", b"0123456789abcdef", None),
+        digest: 7,
+        heartbeat: setup.heartbeat,
+        dead_after: 3,
+        lease: Some(LEASE),
+        hold: Duration::from_millis(250),
+        start_wait: Duration::from_secs(3),
+        peers: others
+            .iter()
+            .map(|&index| PeerConfig { name: name(index), id: NodeId::of(&name(index)) })
+            .collect(),
+        paths: others
+            .iter()
+            .enumerate()
+            .map(|(peer, &index)| Path {
+                peer: NodeIndex(peer),
+                local: IpAddr::V4(ip(own)),
+                remote: IpAddr::V4(ip(index)),
+            })
+            .collect(),
+        interfaces: vec!["eth0".into()],
+        vips: (0..setup.groups)
+            .map(|group| Vip {
+                interface: InterfaceIndex(0),
+                address: format!("{}/24", vip(group)).parse().unwrap(),
+            })
+            .collect(),
+        groups: (0..setup.groups)
+            .map(|group| {
+                let name = ["web", "mail", "files"][group];
+                GroupConfig {
+                    name: name.into(),
+                    id: GroupId::of(name),
+                    interface: InterfaceIndex(0),
+                    vips: vec![VipIndex(group)],
+                    order: (0..setup.nodes)
+                        .map(|index| NodeId::of(&self::name((index + group) % setup.nodes)))
+                        .collect(),
+                    failback: setup.failback,
+                    occupied: setup.occupied,
+                    switchover: setup.switchover,
+                    references: vec![Reference::Auto],
+                    isolated: IsolatedPolicy::Release,
+                }
+            })
+            .collect(),
+    }
+}
+
+impl World {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let hosts = (0..setup.nodes).map(|index| Host::new(ip(index), mac(index))).collect();
+        Self {
+            now: Timestamp::from_nanos(1_000_000_000),
+            hosts,
+            setup,
+            wire: Wire::default(),
+            random: Random::new(0),
+            queue: BTreeMap::new(),
+            serial: 0,
+            tickets: 0,
+            gateway_vips: BTreeSet::new(),
+            heartbeats_blocked: false,
+            two_holders: Duration::ZERO,
+            nobody: Duration::ZERO,
+            contests: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// A running cluster, alpha active, a second old.
+    pub(crate) fn running(setup: Setup) -> Self {
+        let mut world = Self::new(setup);
+        for index in 0..world.hosts.len() {
+            world.start(index, Start::Fresh { drained: false });
+        }
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.holders(), vec![0], "alpha is active at first: {:?}", world.hosts[0].notes);
+        world.two_holders = Duration::ZERO;
+        world.nobody = Duration::ZERO;
+        world
+    }
+
+    pub(crate) fn report_link(&mut self, index: usize) {
+        let host = &self.hosts[index];
+        let facts = LinkFacts {
+            present: true,
+            running: host.plugged,
+            mac: Some(host.mac),
+            addresses: vec![format!("{}/24", host.ip).parse().unwrap()],
+            gateways: if self.setup.gateway { vec![IpAddr::V4(GATEWAY)] } else { vec![] },
+        };
+        self.give(index, Event::Link { interface: InterfaceIndex(0), facts });
+    }
+
+    pub(crate) fn give(&mut self, index: usize, event: Event<'_>) {
+        let now = self.now;
+        let host = &mut self.hosts[index];
+        if host.frozen.is_some() {
+            return host.keep_for_later(event);
+        }
+        if let Some(node) = host.node.as_mut() {
+            match &event {
+                Event::Applied { mounted, .. } => host.told = mounted.iter().copied().collect(),
+                Event::Command(
+                    Command::Switchover { ticket, .. }
+                    | Command::Drain { ticket }
+                    | Command::Undrain { ticket },
+                ) => {
+                    host.open.insert(*ticket);
+                }
+                _ => {}
+            }
+            node.handle(event, now);
+            self.drain(index);
+        }
+    }
+
+    pub(crate) fn command(&mut self, index: usize, command: Command) {
+        self.give(index, Event::Command(command));
+    }
+
+    pub(crate) fn switchover(&mut self, index: usize, ticket: u64, to: Option<&str>) {
+        let to = to.map(str::to_owned);
+        self.command(index, Command::Switchover { ticket: Ticket(ticket), group: GroupIndex(0), to });
+    }
+
+    /// Those who hold the first group.
+    pub(crate) fn holders(&self) -> Vec<usize> {
+        self.holders_of(0)
+    }
+
+    pub(crate) fn holders_of(&self, group: usize) -> Vec<usize> {
+        (0..self.hosts.len()).filter(|&index| self.hosts[index].vips.contains(&VipIndex(group))).collect()
+    }
+
+    pub(crate) fn role(&self, index: usize) -> Option<RoleName> {
+        self.hosts[index].node.as_ref().map(|node| node.snapshot().groups[0].role)
+    }
+
+    pub(crate) fn reason(&self, index: usize) -> String {
+        self.hosts[index]
+            .node
+            .as_ref()
+            .map_or_else(String::new, |node| node.snapshot().groups[0].reason.clone())
+    }
+
+    pub(crate) fn say(&mut self, text: String) {
+        self.log.push(format!("{} {text}", self.now));
+    }
+
+    fn push(&mut self, after: Duration, thing: Thing) {
+        self.serial += 1;
+        self.queue.insert((self.now + after, self.serial), thing);
+    }
+
+    /// Runs until `done` or for `limit`; the time it took, if `done` came true.
+    pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let begun = self.now;
+        let end = self.now + limit;
+        while !done(self) {
+            if !self.step(end) {
+                return None;
+            }
+        }
+        Some(self.now.since(begun))
+    }
+
+    pub(crate) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.step(end) {}
+        self.pass(end);
+    }
+
+    fn pass(&mut self, to: Timestamp) {
+        let span = to.since(self.now);
+        if span.is_zero() {
+            return;
+        }
+        match self.holders().len() {
+            0 => self.nobody += span,
+            1 => {}
+            _ => self.two_holders += span,
+        }
+        for group in 0..self.setup.groups {
+            self.watch_contest(group, to);
+        }
+        self.now = to;
+    }
+
+    fn watch_contest(&mut self, group: usize, until: Timestamp) {
+        let holders: Vec<usize> = self.holders_of(group);
+        let contested = holders.iter().any(|&a| holders.iter().any(|&b| a < b && self.see_each_other(a, b)));
+        if !contested {
+            return;
+        }
+        let now = self.now;
+        match self.contests.last_mut() {
+            Some(last) if last.group == group && last.until == now && last.holders == holders => {
+                last.until = until;
+            }
+            _ => self.contests.push(Contest { group, holders, from: now, until }),
+        }
+    }
+
+    fn step(&mut self, end: Timestamp) -> bool {
+        let deadline = (0..self.hosts.len())
+            .filter(|&index| self.hosts[index].frozen.is_none())
+            .filter_map(|index| Some((self.hosts[index].node.as_ref()?.next_deadline()?.at, index)))
+            .min();
+        let queued = self.queue.keys().next().map(|&(at, _)| at);
+        let next = match (deadline, queued) {
+            (Some((at, _)), Some(queued)) => at.min(queued),
+            (Some((at, _)), None) => at,
+            (None, Some(queued)) => queued,
+            (None, None) => return false,
+        };
+        if next > end {
+            return false;
+        }
+        self.pass(next);
+        // Sockets are drained before the timer is reported.
+        if queued == Some(next)
+            && let Some((_, thing)) = self.queue.pop_first()
+        {
+            self.happen(thing);
+        } else if let Some((_, index)) = deadline {
+            let before = self.hosts[index].node.as_ref().and_then(Node::next_deadline);
+            self.hosts[index].timeouts += 1;
+            self.give(index, Event::Timeout);
+            let after = self.hosts[index].node.as_ref().and_then(Node::next_deadline);
+            assert!(
+                after.is_none_or(|after| after.at > self.now),
+                "every deadline makes progress: {before:?} then {after:?}"
+            );
+        }
+        true
+    }
+
+    fn happen(&mut self, thing: Thing) {
+        match &thing {
+            Thing::Datagram { to, .. } | Thing::Frame { to, .. } | Thing::EchoReply { to, .. }
+                if !self.arrives(*to, &thing) =>
+            {
+                return;
+            }
+            _ => {}
+        }
+        match thing {
+            Thing::Datagram { to, from, bytes } => {
+                if self.heartbeats_blocked || self.wire.blocked.contains(&(from, to)) {
+                    return;
+                }
+                let path = if from < to { from } else { from - 1 };
+                self.give(to, Event::Datagram { path: Some(PathIndex(path)), bytes: &bytes });
+            }
+            Thing::Frame { to, bytes } => {
+                self.kernel_answers(to, &bytes);
+                if to < self.hosts.len() {
+                    self.give(to, Event::Frame { interface: InterfaceIndex(0), bytes: &bytes });
+                }
+            }
+            Thing::EchoReply { to, from } => self.give(to, Event::EchoReply { from }),
+            Thing::Apply { host, life, plan, desired } => self.apply(host, life, plan, desired),
+            Thing::Lease { host, life } => self.lease_due(host, life),
+            Thing::Watchdog { host, life, freeze } => self.watchdog(host, life, freeze),
+            Thing::NewBrain { host, life, resumed } => self.new_brain(host, life, resumed),
+        }
+    }
+
+    fn drain(&mut self, index: usize) {
+        while let Some(action) = self.hosts[index].node.as_mut().and_then(Node::poll_action) {
+            self.hosts[index].actions += 1;
+            self.carry_out(index, action);
+        }
+        if self.hosts[index].exited && self.hosts[index].node.take().is_some() {
+            let open = &self.hosts[index].open;
+            assert!(open.is_empty(), "{} ended without an answer to {open:?}", name(index));
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, action: Action) {
+        match action {
+            Action::SendDatagram { path: PathIndex(path), bytes } => {
+                let to = if path < index { path } else { path + 1 };
+                self.transmit(index, to, Thing::Datagram { to, from: index, bytes });
+            }
+            Action::SendFrame { bytes, .. } => {
+                if let Ok((_, Frame::Arp(packet))) = parse_frame(&bytes)
+                    && let Some(group) = (0..self.setup.groups).find(|&g| packet.sender_ip == vip(g))
+                {
+                    let now = self.now;
+                    let told = self.hosts[index].told.contains(&VipIndex(group));
+                    assert!(told, "{} announces what is not mounted", name(index));
+                    self.hosts[index].announced.push(now);
+                }
+                for to in (0..=self.hosts.len()).filter(|&to| to != index) {
+                    if to < self.hosts.len() || self.setup.gateway {
+                        self.transmit(index, to, Thing::Frame { to, bytes: bytes.clone() });
+                    }
+                }
+            }
+            Action::SendEcho { to } => self.echo(index, to),
+            Action::Apply { plan, desired } => self.order(index, plan, desired),
+            Action::Beat { renew } => self.beat(index, renew),
+            Action::Words(words) => self.hosts[index].words = Some((words.holding, words.resigned)),
+            Action::Remember(carry) => self.hosts[index].carry = carry,
+            Action::Record(decision) => {
+                assert!(!decision.reason.is_empty(), "a decision without a reason");
+                self.say(format!(
+                    "{}: {:?} -> {:?}: {} {:?}",
+                    name(index),
+                    decision.from,
+                    decision.to,
+                    decision.reason,
+                    decision.evidence
+                ));
+                let now = self.now;
+                self.hosts[index].decisions.push((now, decision));
+            }
+            Action::Note(note) => {
+                self.say(format!("{}: {}", name(index), note.text));
+                self.hosts[index].notes.push(format!("{} {}", self.now, note.text));
+            }
+            Action::Reply { ticket, outcome } => {
+                self.say(format!("{}: answers {ticket:?}: {outcome:?}", name(index)));
+                let old = self.hosts[index].replies.insert(ticket, outcome);
+                assert!(old.is_none(), "each command is answered once");
+                self.hosts[index].open.remove(&ticket);
+            }
+            Action::Exit => self.hosts[index].exited = true,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What the operating system does for vipdrift: addresses, links, raw frames, sockets, clocks, processes, limits.
+//!
+//! One folder for each system with the same modules and signatures (`linux/` here); this file picks one. Nothing in
+//! it decides anything: it carries out, and reports errors that say what is left behind.
+//!
+//! All times are [`Duration`](std::time::Duration)s; a moment is the time since boot as told by
+//! [`clock::boot_time`].
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub use linux::{
+    addresses, clock, datagrams, echo, frames, links, pipe, poll, process, realtime, sandbox, watch,
+};

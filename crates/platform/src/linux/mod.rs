@@ -1,0 +1,17 @@
+//! Linux, kernel 5.18 or later (older kernels lack the address tag, `IFA_PROTO`).
+
+pub mod addresses;
+pub mod clock;
+pub mod datagrams;
+pub mod echo;
+pub mod frames;
+pub mod links;
+mod netlink;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+pub mod realtime;
+pub mod sandbox;
+mod socket;
+mod system_calls;
+pub mod watch;

@@ -1,0 +1,469 @@
+//! The heartbeat thread: everything that happens becomes an event of the core, every action of the core is carried
+//! out at once, and nothing here ever waits for anything but the poller.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use vipdrift_core::{
+    Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Plan, RoleName,
+    Ticket, Timestamp, VipIndex,
+};
+use vipdrift_platform::pipe::{MessagePipe, Received};
+use vipdrift_platform::poll::{Poller, Ready, Timer, Wake};
+
+use super::frames::Outgoing;
+use super::now;
+use super::wires::Wires;
+use crate::config::Resolved;
+use crate::histogram::Histogram;
+use crate::log::Log;
+use crate::message::{LONGEST, ToBrain, ToKeeper, encode};
+
+/// The slow thread counts up every half second; after this long without, it hangs.
+const SLOW_SIDE: Duration = Duration::from_secs(3);
+/// This loop turns at every beat, some ten times a second at least. After a longer pause everything was frozen.
+const FROZEN: Duration = Duration::from_millis(250);
+
+/// What the poller waits for.
+mod token {
+    pub(super) const PIPE: u64 = 1;
+    pub(super) const TIMER: u64 = 2;
+    pub(super) const WAKE: u64 = 3;
+    pub(super) const WIRES: u64 = 4;
+}
+
+/// What the slow thread asks of this one.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// How are you?
+    Report(oneshot::Sender<HeartReport>),
+    /// Move a group.
+    Switchover { group: GroupIndex, to: Option<String>, answer: Answer },
+    /// Make this node ineligible.
+    Drain { answer: Answer },
+    /// Make it eligible again.
+    Undrain { answer: Answer },
+}
+
+type Answer = oneshot::Sender<Result<String, String>>;
+
+/// Answer to [`Ask::Report`].
+#[derive(Debug)]
+pub(super) struct HeartReport {
+    pub(super) snapshot: NodeSnapshot,
+    pub(super) at: Timestamp,
+    pub(super) lateness: vipdrift_control::Lateness,
+    pub(super) send_errors: u64,
+}
+
+/// What the heart is made of.
+pub(super) struct HeartParts {
+    pub(super) node: Node,
+    pub(super) resolved: Resolved,
+    pub(super) wires: Wires,
+    pub(super) pipe: MessagePipe,
+    pub(super) wake: Arc<Wake>,
+    pub(super) asked: Receiver<Ask>,
+    pub(super) pulse: Arc<AtomicU64>,
+    pub(super) log: Log,
+    pub(super) epoch: u64,
+    pub(super) real_time: bool,
+}
+
+/// What is known of the other thread.
+#[derive(Debug)]
+struct SlowSide {
+    pulse: u64,
+    /// When it last moved.
+    moved: Timestamp,
+    alive: bool,
+}
+
+/// The loop and its state.
+pub(super) struct Heart {
+    parts: HeartParts,
+    poller: Poller,
+    timer: Timer,
+    armed: Option<Timestamp>,
+    /// The kernel's numbers of the interfaces, and the gateways through them.
+    interfaces: Vec<(Option<u32>, Vec<IpAddr>)>,
+    outgoing: Outgoing,
+    /// Messages that the pipe would not take yet.
+    waiting: VecDeque<Vec<u8>>,
+    answers: HashMap<u64, Answer>,
+    ticket: u64,
+    late: Histogram,
+    send_errors: u64,
+    slow: SlowSide,
+    keeper_gone: bool,
+    ended: bool,
+    /// When the keeper was last heard, and when this was last looked at.
+    keeper_heard: Timestamp,
+    looked: Timestamp,
+    buffer: Vec<u8>,
+}
+
+impl Heart {
+    /// Gets everything ready; nothing has been said yet.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(super) fn new(parts: HeartParts) -> io::Result<Self> {
+        let (poller, timer) = (Poller::new()?, Timer::new()?);
+        poller.add(&parts.pipe, token::PIPE)?;
+        poller.add(&timer, token::TIMER)?;
+        poller.add(&*parts.wake, token::WAKE)?;
+        parts.wires.poll(&poller, token::WIRES)?;
+        let interfaces = vec![(None, Vec::new()); parts.resolved.interfaces.len()];
+        Ok(Self {
+            parts,
+            poller,
+            timer,
+            armed: None,
+            interfaces,
+            outgoing: Outgoing::default(),
+            waiting: VecDeque::new(),
+            answers: HashMap::new(),
+            ticket: 0,
+            late: Histogram::new(),
+            send_errors: 0,
+            slow: SlowSide { pulse: 0, moved: now(), alive: true },
+            keeper_gone: false,
+            ended: false,
+            keeper_heard: now(),
+            looked: now(),
+            buffer: vec![0; LONGEST],
+        })
+    }
+
+    /// Beats until the core says that it is over.
+    ///
+    /// # Errors
+    /// The poller failed.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        self.say(&ToKeeper::Ready { real_time: self.parts.real_time });
+        self.act();
+        let mut ready: Vec<Ready> = Vec::new();
+        while !self.ended {
+            self.arm()?;
+            let timeout = if self.waiting.is_empty() { None } else { Some(Duration::from_millis(1)) };
+            self.poller.wait(&mut ready, timeout)?;
+            let woken = now();
+            self.flush();
+            // Everything that was sent before the deadline is heard before the deadline is.
+            self.hear_keeper();
+            if ready.iter().any(|event| event.token == token::WIRES) || self.is_due(woken) {
+                self.hear_wires();
+            }
+            if ready.iter().any(|event| event.token == token::WAKE) {
+                self.parts.wake.clear();
+                self.hear_slow_side();
+            }
+            self.watch_others(woken);
+            self.tick(woken);
+        }
+        // The farewell may not have gone through yet.
+        for _ in 0..20 {
+            self.flush();
+            if self.waiting.is_empty() || self.keeper_gone {
+                break;
+            }
+            self.poller.wait(&mut ready, Some(Duration::from_millis(5)))?;
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
+        let next = self.parts.node.next_deadline().map(|deadline| deadline.at);
+        if next != self.armed {
+            match next {
+                Some(at) => self.timer.set(at.since(Timestamp::ZERO))?,
+                None => self.timer.clear()?,
+            }
+            self.armed = next;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.parts.node.next_deadline().is_some_and(|deadline| now >= deadline.at)
+    }
+
+    /// The deadline for which the timer was set has come.
+    fn tick(&mut self, woken: Timestamp) {
+        let Some(at) = self.armed.filter(|at| woken >= *at) else { return };
+        self.late.add(woken.since(at));
+        self.armed = None;
+        let _ = self.timer.fired();
+        if self.is_due(woken) {
+            self.handle(Event::Timeout);
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        self.parts.node.handle(event, now());
+        self.act();
+    }
+
+    fn hear_keeper(&mut self) {
+        while !self.keeper_gone {
+            let message = match self.parts.pipe.receive(&mut self.buffer) {
+                Ok(Received::Message(length)) => serde_json::from_slice(&self.buffer[..length]).ok(),
+                Ok(Received::Empty) => return,
+                Ok(Received::Closed) | Err(_) => None,
+            };
+            match message {
+                Some(message) => {
+                    self.keeper_heard = now();
+                    self.on_keeper(message);
+                }
+                None => self.lose_keeper("the keeper is gone"),
+            }
+        }
+    }
+
+    fn on_keeper(&mut self, message: ToBrain) {
+        match message {
+            ToBrain::Link { interface, index, facts } => {
+                let Some(known) = self.interfaces.get_mut(interface) else { return };
+                *known = (index, facts.gateways.clone());
+                self.handle(Event::Link { interface: InterfaceIndex(interface), facts: facts.into() });
+            }
+            ToBrain::Applied { plan, mounted, failed, complete } => self.handle(Event::Applied {
+                plan: Plan(plan),
+                mounted: mounted.into_iter().map(VipIndex).collect(),
+                failed: failed.into_iter().map(|(vip, why)| (VipIndex(vip), why)).collect(),
+                complete,
+            }),
+            ToBrain::Drifted { vip, removed } => {
+                let drift = if removed { Drift::Removed } else { Drift::Added };
+                self.handle(Event::Drifted { vip: VipIndex(vip), drift });
+            }
+            ToBrain::Gap { epoch, missing } => {
+                self.parts.epoch = epoch;
+                self.handle(Event::ClockGap { missing });
+            }
+            ToBrain::Alive => {}
+            ToBrain::Shutdown => self.handle(Event::Command(Command::Shutdown)),
+        }
+    }
+
+    fn hear_wires(&mut self) {
+        let Self { parts, interfaces, outgoing, .. } = self;
+        let HeartParts { node, wires, .. } = parts;
+        let mut actions = Vec::new();
+        // The core is to be drained after every event; what it wants done is done when the sockets are empty, so that
+        // nothing is decided on half of what has arrived.
+        wires.datagrams(|path, bytes| {
+            node.handle(Event::Datagram { path, bytes }, now());
+            actions.extend(std::iter::from_fn(|| node.poll_action()));
+        });
+        wires.frames(|index, bytes| {
+            let Some(position) = interfaces.iter().position(|(known, _)| *known == Some(index)) else {
+                return;
+            };
+            node.handle(Event::Frame { interface: InterfaceIndex(position), bytes }, now());
+            actions.extend(std::iter::from_fn(|| node.poll_action()));
+        });
+        wires.echoes(|from| {
+            node.handle(Event::EchoReply { from }, now());
+            actions.extend(std::iter::from_fn(|| node.poll_action()));
+        });
+        debug_assert!(outgoing.is_empty());
+        for action in actions {
+            self.carry_out(action);
+        }
+        self.send_frames();
+    }
+
+    fn hear_slow_side(&mut self) {
+        while let Ok(ask) = self.parts.asked.try_recv() {
+            match ask {
+                Ask::Report(answer) => {
+                    let _ = answer.send(self.report());
+                }
+                Ask::Switchover { group, to, answer } => {
+                    let ticket = self.ticket(answer);
+                    self.handle(Event::Command(Command::Switchover { ticket, group, to }));
+                }
+                Ask::Drain { answer } => {
+                    let ticket = self.ticket(answer);
+                    self.handle(Event::Command(Command::Drain { ticket }));
+                }
+                Ask::Undrain { answer } => {
+                    let ticket = self.ticket(answer);
+                    self.handle(Event::Command(Command::Undrain { ticket }));
+                }
+            }
+        }
+    }
+
+    fn ticket(&mut self, answer: Answer) -> Ticket {
+        self.ticket += 1;
+        self.answers.insert(self.ticket, answer);
+        Ticket(self.ticket)
+    }
+
+    fn report(&self) -> HeartReport {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        HeartReport {
+            snapshot: self.parts.node.snapshot(),
+            at: now(),
+            lateness: vipdrift_control::Lateness {
+                wakeups: self.late.count(),
+                p50_us: micros(self.late.quantile(500)),
+                p999_us: micros(self.late.quantile(999)),
+                max_us: micros(self.late.max()),
+            },
+            send_errors: self.send_errors,
+        }
+    }
+
+    /// The keeper and the other thread show that they are at work. Judged by time in which they could have.
+    fn watch_others(&mut self, now: Timestamp) {
+        let since = now.since(std::mem::replace(&mut self.looked, now));
+        if since > FROZEN {
+            self.keeper_heard = now;
+            self.slow.moved = now;
+        }
+        self.watch_keeper(now);
+        self.watch_slow_side(now);
+    }
+
+    /// A keeper that hangs is as good as gone: the lease will end, and the peers are to know before it does.
+    fn watch_keeper(&mut self, now: Timestamp) {
+        let Some(lease) = self.parts.resolved.lease else { return };
+        let silent = now.since(self.keeper_heard);
+        if self.keeper_gone || silent <= lease * 2 / 3 {
+            return;
+        }
+        self.lose_keeper(&format!("the keeper has been silent for {} ms", silent.as_millis()));
+    }
+
+    fn lose_keeper(&mut self, what: &str) {
+        self.keeper_gone = true;
+        let _ = self.poller.remove(&self.parts.pipe);
+        self.parts.log.warning(format_args!("{what}: telling the peers, and ending"));
+        self.handle(Event::KeeperGone);
+    }
+
+    /// Peers are told whether the other thread still moves.
+    fn watch_slow_side(&mut self, now: Timestamp) {
+        let pulse = self.parts.pulse.load(Ordering::Relaxed);
+        let slow = &mut self.slow;
+        if pulse != slow.pulse {
+            slow.pulse = pulse;
+            slow.moved = now;
+            if !std::mem::replace(&mut slow.alive, true) {
+                self.parts.log.info("the slow side moves again");
+                self.handle(Event::SlowSide { alive: true });
+            }
+        } else if slow.alive && now.since(slow.moved) > SLOW_SIDE {
+            slow.alive = false;
+            self.parts.log.warning("the slow side (control API) hangs");
+            self.handle(Event::SlowSide { alive: false });
+        }
+    }
+
+    /// Carries out everything that the core wants done.
+    fn act(&mut self) {
+        while let Some(action) = self.parts.node.poll_action() {
+            self.carry_out(action);
+        }
+        self.send_frames();
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        if let Action::SendFrame { interface, bytes } = action {
+            match self.interfaces.get(interface.0).and_then(|(index, _)| *index) {
+                Some(index) => self.outgoing.push(index, bytes),
+                None => self.send_errors += 1,
+            }
+            return;
+        }
+        // Order is kept: frames that came before this action leave before it.
+        self.send_frames();
+        match action {
+            Action::SendDatagram { path, bytes } => {
+                self.send_errors += u64::from(self.parts.wires.send_datagram(path, &bytes).is_err());
+            }
+            Action::SendEcho { to } => {
+                let interface = self.interface_towards(to);
+                self.send_errors += u64::from(self.parts.wires.send_echo(interface, to).is_err());
+            }
+            Action::Apply { plan, desired } => {
+                self.say(&ToKeeper::Apply {
+                    plan: plan.0,
+                    desired: desired.into_iter().map(|vip| vip.0).collect(),
+                });
+            }
+            Action::Beat { renew } => self.say(&ToKeeper::Beat { renew, epoch: self.parts.epoch }),
+            Action::Words(words) => {
+                self.say(&ToKeeper::Words { holding: words.holding, resigned: words.resigned });
+            }
+            Action::Remember(carry) => self.say(&ToKeeper::Remember(carry)),
+            Action::Record(decision) => self.record(&decision),
+            Action::Note(note) if note.warning => self.parts.log.warning(note.text),
+            Action::Note(note) => self.parts.log.info(note.text),
+            Action::Reply { ticket, outcome } => {
+                if let Some(answer) = self.answers.remove(&ticket.0) {
+                    let _ = answer.send(outcome);
+                }
+            }
+            Action::Exit => {
+                self.say(&ToKeeper::Exit);
+                self.ended = true;
+            }
+            Action::SendFrame { .. } => {}
+        }
+    }
+
+    fn send_frames(&mut self) {
+        self.send_errors += self.outgoing.flush(&self.parts.wires.arp, &self.parts.wires.neighbor);
+    }
+
+    /// Link-local addresses mean nothing without an interface.
+    fn interface_towards(&self, to: IpAddr) -> u32 {
+        let through = self.interfaces.iter().find(|(_, gateways)| gateways.contains(&to));
+        through.or(self.interfaces.first()).and_then(|(index, _)| *index).unwrap_or(0)
+    }
+
+    fn record(&self, decision: &Decision) {
+        let Decision { group, from, to, term, reason, .. } = decision;
+        let name = self.parts.resolved.groups.get(group.0).map_or("?", |group| group.name.as_str());
+        self.parts.log.info(format_args!("{name}: {} -> {}, term {term}: {reason}", role(*from), role(*to)));
+    }
+
+    fn say(&mut self, message: &ToKeeper) {
+        self.waiting.push_back(encode(message));
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let Some(message) = self.waiting.front() {
+            match self.parts.pipe.send(message) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The keeper is gone: noticed by reading.
+                Err(_) => {}
+            }
+            self.waiting.pop_front();
+        }
+    }
+}
+
+/// A role in a word.
+fn role(role: RoleName) -> &'static str {
+    match role {
+        RoleName::Active => "active",
+        RoleName::Standby => "standby",
+        RoleName::Fault => "fault",
+        RoleName::Drained => "drained",
+    }
+}

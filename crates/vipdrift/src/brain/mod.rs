@@ -1,0 +1,118 @@
+//! The child process: unprivileged, sandboxed where the system can. It holds the decisions, the sockets that the
+//! keeper opened for it, and the control API.
+
+mod degraded;
+mod frames;
+mod heart;
+mod slow;
+mod status;
+mod wires;
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc;
+
+use vipdrift_core::{Node, Start, Timestamp};
+use vipdrift_platform::pipe::MessagePipe;
+use vipdrift_platform::poll::{Signal, Signals, Wake};
+use vipdrift_platform::{clock, process};
+
+use self::degraded::Grants;
+use self::heart::{Heart, HeartParts};
+use self::slow::SlowParts;
+use self::wires::Wires;
+use crate::config::{self, Resolved};
+use crate::log::Log;
+use crate::message::{Life, Setup};
+
+/// Numbers of the descriptors that a brain starts from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inherited {
+    pub(crate) setup: i32,
+    pub(crate) life: i32,
+    pub(crate) pipe: i32,
+}
+
+/// The time now.
+fn now() -> Timestamp {
+    Timestamp::ZERO + clock::boot_time()
+}
+
+/// Lives the life of a brain.
+///
+/// # Errors
+/// In a sentence, if it cannot begin.
+pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
+    // It was started as /proc/self/exe; without a name of its own ps(1) would call it "exe".
+    let _ = std::fs::write("/proc/self/comm", "vipdrift-brain");
+    // What is meant for the daemon as a whole is the keeper's to hear; Ctrl-C reaches both.
+    let signals = Signals::block_and_open(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup]);
+    let setup: Setup = read(inherited.setup)?;
+    let life: Life = read(inherited.life)?;
+    let text = |error: process::Error| error.to_string();
+    let pipe = MessagePipe::from(process::inherited(inherited.pipe).map_err(text)?);
+    let config = config::parse(&setup.config_file, &setup.config_text).map_err(|error| error.to_string())?;
+    let resolved = Resolved::new(&config, &setup.node).ok_or("no such node")?;
+    let wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
+    let control = UnixListener::from(process::inherited(setup.descriptors.control).map_err(text)?);
+    let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
+
+    // One thread until here: privileges belong to threads.
+    let mut grants = Grants::take(&setup.users);
+    let log = Log::start().map_err(|error| format!("cannot make a thread: {error}"))?;
+    let wake = Arc::new(Wake::new().map_err(|error| error.to_string())?);
+    let (asks, asked) = mpsc::channel();
+    let pulse = Arc::new(AtomicU64::new(0));
+    let slow = SlowParts {
+        setup: setup.clone(),
+        life_number: life.number,
+        resolved: resolved.clone(),
+        cluster: config.cluster.name.clone(),
+        control,
+        state: state.map(std::fs::File::from),
+        log: log.clone(),
+        asks,
+        wake: Arc::clone(&wake),
+        pulse: Arc::clone(&pulse),
+        grants: grants.shared(),
+    };
+    slow::start(slow)?;
+    grants.filter();
+    for degraded in grants.degraded() {
+        log.warning(degraded);
+    }
+
+    let start = match life.resumed {
+        Some(carry) => Start::Resumed(carry),
+        None => Start::Fresh { drained: life.drained },
+    };
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
+    let node_config = resolved.node_config(setup.secrets.keys(&config.cluster.name));
+    let node = Node::new(node_config, u64::from_ne_bytes(seed), start, now());
+    let parts = HeartParts {
+        node,
+        resolved,
+        wires,
+        pipe,
+        wake,
+        asked,
+        pulse,
+        log: log.clone(),
+        epoch: life.epoch,
+        real_time: grants.real_time(),
+    };
+    let ended = Heart::new(parts).and_then(Heart::run);
+    drop(signals);
+    if let Err(error) = &ended {
+        log.warning(format_args!("brain: {error}"));
+    }
+    log.flush();
+    ended.map_err(|error| error.to_string())
+}
+
+fn read<T: serde::de::DeserializeOwned>(number: i32) -> Result<T, String> {
+    let bytes = process::inherited_bytes(number).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+}

@@ -1,0 +1,199 @@
+//! The second thread: control API and everything else that may take its time.
+
+use std::fs::File;
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use vipdrift_control::{Failure, Handler, Request, Status, serve};
+use vipdrift_core::GroupIndex;
+use vipdrift_platform::poll::Wake;
+
+use super::degraded::Shared;
+use super::heart::{Ask, HeartReport};
+use super::status::{self, WallClock};
+use crate::config::{Resolved, nearest};
+use crate::log::Log;
+use crate::message::Setup;
+use crate::state;
+
+/// Deep enough for hyper and serde; the default of 2 MiB would be locked memory for nothing.
+const STACK: usize = 512 * 1024;
+/// How often it shows that it is alive.
+const PULSE: Duration = Duration::from_millis(500);
+/// The heart answers in microseconds or not at all.
+const REPORT: Duration = Duration::from_secs(2);
+/// A planned move has its own limit in the core, well below this.
+const COMMAND: Duration = Duration::from_secs(60);
+/// A wall clock that jumps by more is worth a line.
+const JUMP: Duration = Duration::from_secs(1);
+
+/// What the slow side is made of.
+pub(super) struct SlowParts {
+    pub(super) setup: Setup,
+    pub(super) life_number: u32,
+    pub(super) resolved: Resolved,
+    pub(super) cluster: String,
+    pub(super) control: StdListener,
+    pub(super) state: Option<File>,
+    pub(super) log: Log,
+    pub(super) asks: Sender<Ask>,
+    pub(super) wake: Arc<Wake>,
+    pub(super) pulse: Arc<AtomicU64>,
+    pub(super) grants: Arc<Shared>,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// No thread, or no descriptors.
+pub(super) fn start(parts: SlowParts) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .map_err(|error| format!("cannot make a runtime: {error}"))?;
+    let thread = std::thread::Builder::new().name("slow".into()).stack_size(STACK);
+    let body = move || runtime.block_on(run(parts));
+    thread.spawn(body).map(drop).map_err(|error| format!("cannot make a thread: {error}"))
+}
+
+async fn run(mut parts: SlowParts) {
+    let log = parts.log.clone();
+    let pulse = Arc::clone(&parts.pulse);
+    let listener = parts.control.try_clone().and_then(UnixListener::from_std);
+    let state = parts.state.take();
+    let handler = Arc::new(Control { parts, state, clock: WallClock::new() });
+    match listener {
+        Ok(listener) => drop(tokio::spawn(serve(listener, Arc::clone(&handler)))),
+        Err(error) => log.warning(format_args!("no control API: {error}")),
+    }
+    let mut ticks = interval(PULSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        pulse.fetch_add(1, Ordering::Relaxed);
+        if let Some(jump) = handler.clock.follow(JUMP) {
+            log.info(format_args!(
+                "the wall clock was set by {:+.1} s; nothing here is decided by it",
+                jump.as_secs_f64()
+            ));
+        }
+    }
+}
+
+/// Answers the control API.
+struct Control {
+    parts: SlowParts,
+    state: Option<File>,
+    clock: WallClock,
+}
+
+impl Control {
+    fn ask(&self, ask: Ask) -> Result<(), Failure> {
+        let gone = || Failure::Unavailable("the daemon is ending".into());
+        self.parts.asks.send(ask).map_err(|_| gone())?;
+        self.parts.wake.wake();
+        Ok(())
+    }
+
+    async fn report(&self) -> Result<HeartReport, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Report(answer))?;
+        match timeout(REPORT, answered).await {
+            Ok(Ok(report)) => Ok(report),
+            _ => Err(Failure::Unavailable("the heartbeat thread does not answer".into())),
+        }
+    }
+
+    async fn command(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Ask,
+    ) -> Result<String, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(make(answer))?;
+        match timeout(COMMAND, answered).await {
+            Ok(Ok(outcome)) => outcome.map_err(Failure::NotDone),
+            _ => Err(Failure::Unavailable("no answer in time; it may still be done".into())),
+        }
+    }
+
+    fn group(&self, name: &str) -> Result<GroupIndex, Failure> {
+        let groups = &self.parts.resolved.groups;
+        let found = groups.iter().position(|group| group.name == name);
+        found
+            .map(GroupIndex)
+            .ok_or_else(|| unknown("group", name, groups.iter().map(|group| group.name.as_str())))
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &str> + Clone {
+        let peers = self.parts.resolved.peers.iter().map(|peer| peer.name.as_str());
+        std::iter::once(self.parts.resolved.name.as_str()).chain(peers)
+    }
+
+    fn known_node(&self, name: &str) -> Result<(), Failure> {
+        if self.nodes().any(|node| node == name) { Ok(()) } else { Err(unknown("node", name, self.nodes())) }
+    }
+
+    /// Only this node can be drained here.
+    fn own_node(&self, name: Option<&str>, verb: &str) -> Result<(), Failure> {
+        let Some(name) = name.filter(|name| *name != self.parts.resolved.name) else { return Ok(()) };
+        self.known_node(name)?;
+        Err(Failure::NotDone(format!(
+            "another node cannot be {verb}ed from here yet; run `vipdrift {verb}` on {name}"
+        )))
+    }
+
+    fn remember(&self, drained: bool, done: String) -> String {
+        let kept = match &self.state {
+            Some(file) => state::write(file, drained).map_err(|error| crate::config::plain(&error)),
+            None => Err("the daemon could not open its state file at start".to_owned()),
+        };
+        match kept {
+            Ok(()) => done,
+            Err(why) => format!("{done}; but a restart of the daemon will forget it: {why}"),
+        }
+    }
+}
+
+impl Handler for Control {
+    async fn status(&self) -> Result<Status, Failure> {
+        let report = self.report().await?;
+        Ok(status::of(&self.parts, &report, &self.clock))
+    }
+
+    async fn command(&self, request: Request) -> Result<String, Failure> {
+        match request {
+            Request::Switchover(request) => {
+                let group = self.group(&request.group)?;
+                if let Some(to) = &request.to {
+                    self.known_node(to)?;
+                }
+                self.command(|answer| Ask::Switchover { group, to: request.to, answer }).await
+            }
+            Request::Drain(request) => {
+                self.own_node(request.node.as_deref(), "drain")?;
+                let done = self.command(|answer| Ask::Drain { answer }).await?;
+                Ok(self.remember(true, done))
+            }
+            Request::Undrain(request) => {
+                self.own_node(request.node.as_deref(), "undrain")?;
+                let done = self.command(|answer| Ask::Undrain { answer }).await?;
+                Ok(self.remember(false, done))
+            }
+            Request::Status => Err(Failure::NotDone("not a command".into())),
+        }
+    }
+}
+
+fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str> + Clone) -> Failure {
+    Failure::Unknown(match nearest(name, known.clone()) {
+        Some(near) => format!("there is no {what} `{name}`; did you mean `{near}`?"),
+        None => format!("there is no {what} `{name}`; known: {}", known.collect::<Vec<_>>().join(", ")),
+    })
+}

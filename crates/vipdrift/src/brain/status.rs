@@ -1,0 +1,147 @@
+//! The core's snapshot in the words of the control API.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp as WallTime};
+use vipdrift_control as control;
+use vipdrift_core::{HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, Timestamp};
+
+use super::heart::HeartReport;
+use super::now;
+use super::slow::SlowParts;
+
+/// Turns moments since boot into wall-clock time. The wall clock may be set at any time, and is only ever shown.
+#[derive(Debug)]
+pub(super) struct WallClock {
+    /// What the wall clock said at boot, as far as known.
+    boot: Mutex<WallTime>,
+}
+
+impl WallClock {
+    pub(super) fn new() -> Self {
+        Self { boot: Mutex::new(boot()) }
+    }
+
+    /// Follows the wall clock. Answers by how much it was set, if by more than `least`.
+    pub(super) fn follow(&self, least: Duration) -> Option<SignedDuration> {
+        let mut known = self.boot.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = boot().duration_since(*known);
+        if moved.unsigned_abs() <= least {
+            return None;
+        }
+        *known = boot();
+        Some(moved)
+    }
+
+    /// A moment as RFC 3339, to the millisecond.
+    fn show(&self, at: Timestamp) -> String {
+        let boot = *self.boot.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = SignedDuration::try_from(at.since(Timestamp::ZERO)).unwrap_or_default();
+        let moment = boot.checked_add(since).unwrap_or(boot);
+        moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    }
+}
+
+fn boot() -> WallTime {
+    let since = SignedDuration::try_from(now().since(Timestamp::ZERO)).unwrap_or_default();
+    WallTime::now().checked_sub(since).unwrap_or(WallTime::UNIX_EPOCH)
+}
+
+/// The whole status.
+pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> control::Status {
+    let snapshot = &report.snapshot;
+    control::Status {
+        cluster: parts.cluster.clone(),
+        node: parts.resolved.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        health: health(&snapshot.health),
+        peers: snapshot.peers.iter().map(|p| peer(p, report.at)).collect(),
+        groups: groups(parts, snapshot, clock),
+        daemon: control::Daemon {
+            keeper_pid: parts.setup.keeper_pid,
+            brain_pid: std::process::id(),
+            brain_starts: parts.life_number,
+            config_digest: format!("{:016x}", parts.resolved.digest),
+            user: parts.grants.user.clone(),
+            real_time: parts.grants.real_time.clone(),
+            keeper_real_time: parts.setup.keeper_real_time.clone(),
+            memory_locked: parts.grants.memory_locked.clone(),
+            system_call_filter: parts.grants.filter(),
+            lateness: report.lateness,
+        },
+        counters: counters(parts, report),
+    }
+}
+
+fn health(health: &HealthSnapshot) -> control::Health {
+    let (state, reasons) = match health {
+        HealthSnapshot::Healthy => (control::HealthState::Healthy, Vec::new()),
+        HealthSnapshot::Fault(reasons) => (control::HealthState::Fault, reasons.clone()),
+        HealthSnapshot::Drained => (control::HealthState::Drained, vec!["drained by an operator".to_owned()]),
+    };
+    control::Health { state, reasons }
+}
+
+fn peer(peer: &PeerSnapshot, now: Timestamp) -> control::Peer {
+    control::Peer {
+        node: peer.name.clone(),
+        state: match peer.state {
+            PeerStateName::Alive => control::PeerState::Alive,
+            PeerStateName::Suspect => control::PeerState::Suspect,
+            PeerStateName::Silent => control::PeerState::Silent,
+            PeerStateName::Left => control::PeerState::Left,
+        },
+        hears_us: peer.hears_us,
+        rtt_us: peer.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        config: match peer.same_config {
+            Some(true) => control::PeerConfiguration::Same,
+            Some(false) => control::PeerConfiguration::Different,
+            None => control::PeerConfiguration::Unknown,
+        },
+        heard_ms_ago: peer.last_heard.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn groups(parts: &SlowParts, snapshot: &NodeSnapshot, clock: &WallClock) -> Vec<control::Group> {
+    let interfaces = &parts.resolved.interfaces;
+    let vip = |vip: &vipdrift_core::VipSnapshot| control::Vip {
+        address: vip.address.to_string(),
+        interface: interfaces.get(vip.interface.0).cloned().unwrap_or_default(),
+        mounted: vip.mounted,
+    };
+    let group = |group: &vipdrift_core::GroupSnapshot| control::Group {
+        name: group.name.clone(),
+        role: match group.role {
+            RoleName::Active => control::GroupRole::Active,
+            RoleName::Standby => control::GroupRole::Standby,
+            RoleName::Fault => control::GroupRole::Fault,
+            RoleName::Drained => control::GroupRole::Drained,
+        },
+        active_node: group.active_node.clone(),
+        term: group.term,
+        since: clock.show(group.since),
+        reason: group.reason.clone(),
+        occupied_by: group.occupied_by.map(|mac| mac.to_string()),
+        vips: group.vips.iter().map(vip).collect(),
+    };
+    snapshot.groups.iter().map(group).collect()
+}
+
+fn counters(parts: &SlowParts, report: &HeartReport) -> control::Counters {
+    let counted = &report.snapshot.counters;
+    let rejected = counted.datagrams_rejected.iter();
+    control::Counters {
+        heartbeats_sent: counted.heartbeats_sent,
+        heartbeats_heard: counted.heartbeats_heard,
+        datagrams_rejected: rejected.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        frames_rejected: counted.frames_rejected,
+        probes_sent: counted.probes_sent,
+        probe_answers: counted.probe_answers,
+        announcements_sent: counted.announcements_sent,
+        conflicts: counted.conflicts,
+        late: counted.late,
+        send_errors: report.send_errors,
+        log_lines_dropped: parts.log.dropped(),
+    }
+}

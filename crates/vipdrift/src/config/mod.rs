@@ -1,0 +1,86 @@
+//! The configuration: one TOML file, the same on every node. Everything that can be known to be wrong from the
+//! file alone is refused here, with its place; what depends on the machine is left to `vipdrift check` and the
+//! keeper.
+
+mod address;
+mod contradictions;
+mod digest;
+pub(crate) mod duration;
+mod file;
+mod keys;
+mod problem;
+mod resolve;
+mod section;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub(crate) use file::Config;
+pub(crate) use keys::Secrets;
+pub(crate) use problem::{Refused, nearest};
+pub(crate) use resolve::{HOLD, Resolved, names_of_own_addresses};
+
+/// Where the configuration is unless `--config` says otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/etc/vipdrift/vipdrift.toml";
+/// Where the control socket is unless the configuration or `--socket` says otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/vipdrift/control.sock";
+
+/// A configuration that has passed every check, and its text.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) text: String,
+}
+
+/// Reads and checks the file at `path`. Key files are not read.
+///
+/// # Errors
+/// Every problem found, rendered with its place.
+pub(crate) fn load(path: &Path) -> Result<Loaded, Refused> {
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => Some("name the file with --config FILE"),
+            std::io::ErrorKind::PermissionDenied => Some("run as root, or as a user who may read the file"),
+            _ => None,
+        };
+        Refused::unreadable(&file, &plain(&error), help)
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count() + 1;
+        Refused::unreadable(&file, &format!("line {line} is not UTF-8 text"), None)
+    })?;
+    let config = parse(&file, &text)?;
+    Ok(Loaded { config, text })
+}
+
+/// Checks `text`, which is shown as being from `file`.
+///
+/// # Errors
+/// Every problem found, rendered with its place.
+pub(crate) fn parse(file: &str, text: &str) -> Result<Config, Refused> {
+    let problems = problem::Problems::default();
+    let config = file::read(text, &problems);
+    // Contradictions between values that are wrong by themselves would only be echoes.
+    if let Some(config) = config.as_ref().filter(|_| problems.is_empty()) {
+        contradictions::find(config, &problems);
+    }
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.into_refused(file, text)),
+    }
+}
+
+/// An I/O error without the "(os error N)" that tells people nothing.
+pub(crate) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    let mut plain = text[..end].to_owned();
+    if let Some(first) = plain.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    plain
+}

@@ -1,0 +1,129 @@
+//! A brain as its keeper sees it: a process, a pipe, and when it was last heard.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use vipdrift_core::Timestamp;
+use vipdrift_platform::pipe::{self, MessagePipe, Received};
+use vipdrift_platform::process::{self, Child, Exit};
+
+use super::sockets::Sockets;
+use crate::message::{LONGEST, Life, ToBrain, ToKeeper, encode};
+
+/// The program itself, whatever has happened to its file since it was started.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// A running brain.
+#[derive(Debug)]
+pub(crate) struct Brain {
+    pub(crate) child: Child,
+    pipe: MessagePipe,
+    /// Messages that the pipe would not take yet.
+    waiting: VecDeque<Vec<u8>>,
+    /// When it was started.
+    pub(crate) started: Timestamp,
+    /// When it was last heard.
+    pub(crate) heard: Timestamp,
+    /// It said that it runs.
+    pub(crate) ready: bool,
+    /// It said that it has real-time priority.
+    pub(crate) real_time: bool,
+    /// It has beaten.
+    pub(crate) beaten: bool,
+    buffer: Vec<u8>,
+}
+
+/// What reading the pipe gave.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A message.
+    Message(ToKeeper),
+    /// Nothing now.
+    Nothing,
+    /// It has closed its end, or talks nonsense.
+    Lost,
+}
+
+impl Brain {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// No process, memory or descriptors; nothing is left behind.
+    pub(crate) fn start(
+        setup: &OwnedFd,
+        life: &Life,
+        sockets: &Sockets,
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        let (ours, theirs) = pipe::pair().map_err(|error| format!("cannot make a pipe: {error}"))?;
+        let life = process::memory_file(c"vipdrift-life", &encode(life)).map_err(|e| e.to_string())?;
+        let mut inherit = sockets.inherited();
+        inherit.extend([setup.as_fd(), life.as_fd(), theirs.as_fd()]);
+        let number = |fd: &dyn AsFd| OsString::from(fd.as_fd().as_raw_fd().to_string());
+        let args: [OsString; 4] = ["brain".into(), number(setup), number(&life), number(&theirs)];
+        let child = process::spawn(Path::new(PROGRAM), &args, &inherit).map_err(|error| error.to_string())?;
+        Ok(Self {
+            child,
+            pipe: ours,
+            waiting: VecDeque::new(),
+            started: now,
+            heard: now,
+            ready: false,
+            real_time: false,
+            beaten: false,
+            buffer: vec![0; LONGEST],
+        })
+    }
+
+    /// To be polled for [`Brain::receive`].
+    pub(crate) fn pipe(&self) -> &MessagePipe {
+        &self.pipe
+    }
+
+    /// Says something; what the pipe does not take now is kept for [`Brain::flush`].
+    pub(crate) fn say(&mut self, message: &ToBrain) {
+        self.waiting.push_back(encode(message));
+        self.flush();
+    }
+
+    /// Says what was kept.
+    pub(crate) fn flush(&mut self) {
+        while let Some(message) = self.waiting.front() {
+            match self.pipe.send(message) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Nobody reads any more: noticed by reading.
+                Err(_) => {}
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Whether something is kept.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next message.
+    pub(crate) fn receive(&mut self) -> Heard {
+        match self.pipe.receive(&mut self.buffer) {
+            Ok(Received::Message(length)) => match serde_json::from_slice(&self.buffer[..length]) {
+                Ok(message) => Heard::Message(message),
+                Err(_) => Heard::Lost,
+            },
+            Ok(Received::Empty) => Heard::Nothing,
+            Ok(Received::Closed) | Err(_) => Heard::Lost,
+        }
+    }
+}
+
+/// How a process ended, for people.
+pub(crate) fn how(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with status {code}"),
+        Exit::Signal(number) => format!("was killed by signal {number}"),
+    }
+}

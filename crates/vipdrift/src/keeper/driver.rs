@@ -1,0 +1,501 @@
+//! The keeper's loop: waits, notices, and sees the brain through its lives.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use vipdrift_core::{Carry, Timestamp};
+use vipdrift_platform::clock;
+use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
+
+use super::child::{Brain, Heard, how};
+use super::hands::Hands;
+use super::lives::{Lives, Verdict};
+use super::sockets::Sockets;
+use crate::config::{HOLD, Resolved};
+use crate::log::Log;
+use crate::message::{Life, ToBrain, ToKeeper};
+
+/// A brain that starts afresh has this long to report for duty.
+const FRESH_START: Duration = Duration::from_secs(10);
+/// A brain that was asked to release everything has this long.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+/// A brain that has said that it exits has this long to write its last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// The longest time between two looks at everything.
+const LOOK: Duration = Duration::from_secs(10);
+/// The shortest silence that counts, for a brain with real-time priority.
+const SILENCE: Duration = Duration::from_millis(100);
+/// The same for one without: the machine may keep it waiting longer than that.
+const SILENCE_DEGRADED: Duration = Duration::from_millis(300);
+
+/// What the poller waits for.
+mod token {
+    pub(super) const PIPE: u64 = 1;
+    pub(super) const PROCESS: u64 = 2;
+    pub(super) const SIGNALS: u64 = 3;
+    pub(super) const WATCH: u64 = 4;
+}
+
+/// Where the brain is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Started; must report for duty in time.
+    Starting { until: Timestamp, holding: bool },
+    /// On duty.
+    Running,
+    /// Dead or killed, and not yet reaped. VIPs are held until then.
+    DyingHeld { until: Timestamp },
+    /// Dead or killed, and not yet reaped. Everything is released.
+    DyingReleased { restart: Timestamp },
+    /// No brain; a new one comes then.
+    Waiting { restart: Timestamp },
+    /// Asked to release everything and exit.
+    Stopping { until: Timestamp },
+}
+
+/// What the driver is made of.
+pub(super) struct Parts {
+    pub(super) log: Log,
+    pub(super) resolved: Resolved,
+    pub(super) sockets: Sockets,
+    pub(super) hands: Hands,
+    pub(super) signals: Signals,
+    /// The memory file that every brain gets.
+    pub(super) setup: OwnedFd,
+    /// An operator had drained the node.
+    pub(super) drained: bool,
+}
+
+/// The keeper at work.
+pub(super) struct Driver {
+    parts: Parts,
+    poller: Poller,
+    brain: Option<Brain>,
+    phase: Phase,
+    number: u32,
+    lives: Lives,
+    words: Option<(Vec<u8>, Vec<u8>)>,
+    carry: Option<Carry>,
+    said_exit: bool,
+    /// The brain was lost before it could be known how.
+    unexplained: bool,
+    next_look: Timestamp,
+    next_pulse: Timestamp,
+    finished: bool,
+}
+
+/// The time now.
+pub(super) fn now() -> Timestamp {
+    Timestamp::ZERO + clock::boot_time()
+}
+
+impl Driver {
+    /// Everything is open, leftovers are released, nothing runs yet.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.add(&parts.signals, token::SIGNALS)?;
+        poller.add(parts.hands.watch(), token::WATCH)?;
+        let now = now();
+        Ok(Self {
+            parts,
+            poller,
+            brain: None,
+            phase: Phase::Waiting { restart: now },
+            number: 0,
+            lives: Lives::new(),
+            words: None,
+            carry: None,
+            said_exit: false,
+            unexplained: false,
+            next_look: now + LOOK,
+            next_pulse: now,
+            finished: false,
+        })
+    }
+
+    /// Keeps until it is told to stop. Answers whether everything is released.
+    pub(super) fn run(mut self) -> bool {
+        let mut ready: Vec<Ready> = Vec::new();
+        let mut last = now();
+        while !self.finished {
+            let before = now();
+            self.notice_absence(before.since(last), before);
+            let next = self.next_moment(before);
+            if let Err(error) = self.poller.wait(&mut ready, Some(next.since(before))) {
+                self.parts.log.warning(format_args!("keeper: cannot wait: {error}"));
+                break;
+            }
+            last = now();
+            self.notice_absence(last.since(next.max(before)), last);
+            // The brain first: what it says may be what keeps it alive.
+            self.listen();
+            for event in &ready {
+                match event.token {
+                    token::SIGNALS => self.on_signals(),
+                    token::WATCH => self.parts.hands.on_news(),
+                    token::PROCESS => self.on_process_end(),
+                    _ => {}
+                }
+            }
+            self.on_time(now());
+            self.work();
+        }
+        self.finish()
+    }
+
+    fn next_moment(&self, now: Timestamp) -> Timestamp {
+        if self.parts.hands.has_work() {
+            return now;
+        }
+        let phase = match self.phase {
+            Phase::Starting { until, .. } | Phase::DyingHeld { until } | Phase::Stopping { until } => until,
+            Phase::Waiting { restart } => restart,
+            Phase::DyingReleased { .. } => self.next_look,
+            Phase::Running => {
+                self.brain.as_ref().map_or(self.next_look, |brain| brain.heard + self.silence_limit(brain))
+            }
+        };
+        let mut next = phase
+            .min(self.next_look)
+            .min(self.next_pulse)
+            .min(self.parts.hands.next_moment().unwrap_or(phase));
+        if self.brain.as_ref().is_some_and(Brain::has_waiting) {
+            next = next.min(now + Duration::from_millis(5));
+        }
+        next
+    }
+
+    /// Three beats, and no less than machines are busy for anyway.
+    fn silence_limit(&self, brain: &Brain) -> Duration {
+        let beat = vipdrift_core::beat_interval(self.parts.resolved.heartbeat);
+        if brain.real_time { SILENCE.max(beat * 3) } else { SILENCE_DEGRADED.max(beat * 6) }
+    }
+
+    /// This loop itself was `late`. The machine was frozen, or busy beyond words; the brain may have been too.
+    fn notice_absence(&mut self, late: Duration, now: Timestamp) {
+        if late > SILENCE / 2
+            && let Some(brain) = &mut self.brain
+        {
+            // Its silence is judged by time in which it could have been heard.
+            brain.heard = now;
+            if let Phase::Starting { until, .. } | Phase::DyingHeld { until } = &mut self.phase {
+                *until = *until + late;
+            }
+        }
+        if late > self.parts.hands.patience() {
+            self.parts.log.warning(format_args!(
+                "keeper: was away for {} ms; nothing is renewed before the brain has asked around",
+                late.as_millis()
+            ));
+            let epoch = self.parts.hands.away();
+            self.say(&ToBrain::Gap { epoch, missing: late });
+            self.parts.hands.look(true);
+            self.parts.hands.report_anyway();
+        }
+    }
+
+    fn say(&mut self, message: &ToBrain) {
+        if let Some(brain) = &mut self.brain {
+            brain.say(message);
+        }
+    }
+
+    /// Everything that the brain has said.
+    fn listen(&mut self) {
+        loop {
+            let Some(brain) = &mut self.brain else { return };
+            match brain.receive() {
+                Heard::Message(message) => self.on_message(message),
+                Heard::Nothing => return,
+                Heard::Lost => {
+                    if !matches!(self.phase, Phase::DyingHeld { .. } | Phase::DyingReleased { .. }) {
+                        self.unexplained = true;
+                        self.on_brain_lost("is gone");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, message: ToKeeper) {
+        let now = now();
+        let Some(brain) = &mut self.brain else { return };
+        // What a killed brain had still said is no longer of interest.
+        if matches!(self.phase, Phase::DyingHeld { .. } | Phase::DyingReleased { .. }) {
+            return;
+        }
+        match message {
+            ToKeeper::Ready { real_time } => {
+                brain.ready = true;
+                brain.real_time = real_time;
+            }
+            ToKeeper::Beat { renew, epoch } => {
+                brain.beaten = true;
+                brain.heard = now;
+                self.parts.hands.beat(renew, epoch);
+                self.on_duty(now);
+            }
+            ToKeeper::Apply { plan, desired } => {
+                let known = self.parts.resolved.vips.len();
+                let desired: BTreeSet<_> = desired.into_iter().filter(|vip| *vip < known).collect();
+                self.parts.hands.order(plan, desired);
+            }
+            ToKeeper::Words { holding, resigned } => self.words = Some((holding, resigned)),
+            ToKeeper::Remember(carry) => {
+                self.parts.drained = carry.drained;
+                self.carry = Some(carry);
+            }
+            ToKeeper::Exit => {
+                self.said_exit = true;
+                if let Phase::Stopping { until } = &mut self.phase {
+                    *until = (*until).min(now + LAST_LINES);
+                }
+            }
+        }
+    }
+
+    /// A brain that has said that it runs, and has beaten, is on duty.
+    fn on_duty(&mut self, now: Timestamp) {
+        let Phase::Starting { holding, .. } = self.phase else { return };
+        let Some(brain) = self.brain.as_ref().filter(|brain| brain.ready && brain.beaten) else { return };
+        if holding {
+            let took = now.since(brain.started).as_millis();
+            self.parts.log.info(format_args!("keeper: a new brain is on duty after {took} ms"));
+        } else if self.number > 1 {
+            self.parts.log.info("keeper: a new brain is on duty, started afresh");
+        }
+        self.phase = Phase::Running;
+    }
+
+    fn on_process_end(&mut self) {
+        let Some(brain) = &self.brain else { return };
+        let ended = match brain.child.reap() {
+            Ok(None) => return,
+            Ok(Some(exit)) => how(exit),
+            Err(error) => format!("cannot be reaped: {error}"),
+        };
+        // Its last words are in the pipe still.
+        if !matches!(self.phase, Phase::DyingHeld { .. } | Phase::DyingReleased { .. }) {
+            while let Some(Heard::Message(message)) = self.brain.as_mut().map(Brain::receive) {
+                self.on_message(message);
+            }
+            if matches!(self.phase, Phase::Stopping { .. }) {
+                self.bury();
+                self.finished = true;
+                return;
+            }
+            self.on_brain_lost(&ended);
+        } else if std::mem::take(&mut self.unexplained) {
+            self.parts.log.info(format_args!("keeper: the brain {ended}"));
+        }
+        self.after_burial();
+    }
+
+    /// The brain is dead or as good as dead: `what` happened to it.
+    fn on_brain_lost(&mut self, what: &str) {
+        let now = now();
+        let Some(brain) = &self.brain else { return };
+        let _ = brain.child.kill();
+        // A closed pipe is readable for ever.
+        let _ = self.poller.remove(brain.pipe());
+        self.parts.hands.forbid();
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            self.finished = true;
+            return;
+        }
+        let proven = self.phase == Phase::Running && self.words.is_some();
+        let log = &self.parts.log;
+        match self.lives.died(now, proven) {
+            Verdict::Hold => {
+                if let Some((holding, _)) = &self.words {
+                    self.parts.sockets.tell(&self.parts.resolved.paths, holding);
+                }
+                log.warning(format_args!(
+                    "keeper: the brain {what}; holding the VIPs and starting a new one"
+                ));
+                self.phase = Phase::DyingHeld { until: now + HOLD };
+            }
+            Verdict::Release { pause } => {
+                let secs = pause.as_secs();
+                log.warning(format_args!(
+                    "keeper: the brain {what}; releasing the VIPs, a new one comes in {secs} s"
+                ));
+                self.give_up(now + pause);
+            }
+        }
+    }
+
+    /// Releases and resigns; a new brain is started afresh.
+    fn give_up(&mut self, restart: Timestamp) {
+        self.release_and_resign();
+        self.carry = None;
+        self.phase = Phase::DyingReleased { restart };
+    }
+
+    fn release_and_resign(&mut self) -> bool {
+        let released = self.parts.hands.release_all();
+        if released && let Some((_, resigned)) = &self.words {
+            self.parts.sockets.tell(&self.parts.resolved.paths, resigned);
+        }
+        released
+    }
+
+    /// The brain's process is gone for good.
+    fn bury(&mut self) {
+        if let Some(brain) = self.brain.take() {
+            let _ = self.poller.remove(brain.pipe());
+            let _ = self.poller.remove(&brain.child);
+        }
+    }
+
+    fn after_burial(&mut self) {
+        self.bury();
+        match self.phase {
+            Phase::DyingHeld { until } => self.start_brain(until, true),
+            Phase::DyingReleased { restart } => self.phase = Phase::Waiting { restart },
+            _ => {}
+        }
+    }
+
+    fn start_brain(&mut self, until: Timestamp, holding: bool) {
+        let now = now();
+        self.number += 1;
+        let resumed = if holding { self.carry.clone() } else { None };
+        self.parts.hands.begin_life(resumed.as_ref().map_or(0, |carry| carry.plan));
+        let life = Life {
+            number: self.number,
+            epoch: self.parts.hands.epoch(),
+            resumed,
+            drained: self.parts.drained,
+        };
+        let started = Brain::start(&self.parts.setup, &life, &self.parts.sockets, now).and_then(|brain| {
+            let added = self.poller.add(brain.pipe(), token::PIPE);
+            added.and_then(|()| self.poller.add(&brain.child, token::PROCESS)).map_err(|e| e.to_string())?;
+            Ok(brain)
+        });
+        match started {
+            Ok(brain) => {
+                self.brain = Some(brain);
+                self.phase = Phase::Starting { until, holding };
+                let interfaces = 0..self.parts.resolved.interfaces.len();
+                for message in interfaces.map(|i| self.parts.hands.link(i)).collect::<Vec<_>>() {
+                    self.say(&message);
+                }
+                self.parts.hands.report_anyway();
+                self.work();
+            }
+            Err(error) => {
+                self.parts.log.warning(format_args!("keeper: cannot start a brain: {error}"));
+                let pause = match self.lives.died(now, false) {
+                    Verdict::Release { pause } => pause,
+                    Verdict::Hold => Duration::from_secs(1),
+                };
+                self.give_up(now + pause);
+                self.phase = Phase::Waiting { restart: now + pause };
+            }
+        }
+    }
+
+    fn on_signals(&mut self) {
+        while let Ok(Some(signal)) = self.parts.signals.next() {
+            match signal {
+                Signal::Terminate | Signal::Interrupt => self.stop(),
+                Signal::Hangup => {
+                    self.parts.log.warning("SIGHUP: reloading is not supported yet; nothing is changed")
+                }
+                Signal::Child => {}
+            }
+        }
+    }
+
+    /// Asked to stop; asked twice, at once.
+    fn stop(&mut self) {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Running => {
+                self.parts.log.info("stopping: releasing the VIPs");
+                self.say(&ToBrain::Shutdown);
+                self.phase = Phase::Stopping { until: now() + SHUTDOWN };
+            }
+            _ => self.finished = true,
+        }
+    }
+
+    fn on_time(&mut self, now: Timestamp) {
+        match self.phase {
+            Phase::Running => {
+                let silent = self.brain.as_ref().map_or(Duration::ZERO, |brain| now.since(brain.heard));
+                if self.brain.as_ref().is_some_and(|brain| silent >= self.silence_limit(brain)) {
+                    self.on_brain_lost(&format!("was silent for {} ms and is killed", silent.as_millis()));
+                }
+            }
+            Phase::Starting { until, holding } if now >= until => {
+                let what = if holding { "was not on duty in time" } else { "did not report for duty" };
+                self.on_brain_lost(what);
+            }
+            Phase::DyingHeld { until } if now >= until => {
+                let pause = Duration::from_secs(1);
+                self.parts.log.warning("keeper: the old brain does not die; releasing the VIPs");
+                self.give_up(now + pause);
+            }
+            Phase::Waiting { restart } if now >= restart => self.start_brain(now + FRESH_START, false),
+            Phase::Stopping { until } if now >= until => {
+                if !self.said_exit {
+                    self.parts.log.warning("keeper: the brain did not release everything in time");
+                }
+                self.finished = true;
+            }
+            _ => {}
+        }
+        if now >= self.next_pulse {
+            self.next_pulse = now + self.parts.hands.pulse();
+            self.say(&ToBrain::Alive);
+        }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            self.parts.hands.look(true);
+        }
+    }
+
+    /// What is to be done in the kernel, one batch, and what the brain is to know of it.
+    fn work(&mut self) {
+        let now = now();
+        let messages = self.parts.hands.work(now, &self.parts.log);
+        if let Some(brain) = &mut self.brain {
+            // A brain tells the log by itself.
+            brain.flush();
+            messages.iter().for_each(|message| brain.say(message));
+            return;
+        }
+        for message in messages {
+            if let ToBrain::Drifted { vip, removed: false } = message {
+                let address = self.parts.hands.address(vip);
+                self.parts
+                    .log
+                    .warning(format_args!("keeper: somebody mounted {address} here; taking it off"));
+            }
+        }
+    }
+
+    /// Leaves nothing behind.
+    fn finish(mut self) -> bool {
+        if let Some(brain) = self.brain.take() {
+            let _ = brain.child.kill();
+            let deadline = now() + Duration::from_secs(1);
+            let mut ready = Vec::new();
+            while matches!(brain.child.reap(), Ok(None)) && now() < deadline {
+                let _ = self.poller.wait(&mut ready, Some(Duration::from_millis(20)));
+            }
+        }
+        let released =
+            if self.said_exit { self.parts.hands.release_all() } else { self.release_and_resign() };
+        if released {
+            self.parts.log.info("stopped: every VIP is released");
+        }
+        released
+    }
+}

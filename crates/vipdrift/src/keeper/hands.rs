@@ -1,0 +1,325 @@
+//! The keeper's hands: brings the kernel to what is wanted, a batch at a time, and reports.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vipdrift_core::Timestamp;
+use vipdrift_platform::watch::Watch;
+
+use super::budget::{Budget, Permission};
+use super::lease::Lease;
+use super::mounts::{Mounts, Report, Step};
+use super::network::{Network, Outcome, Survey};
+use crate::log::Log;
+use crate::message::ToBrain;
+
+/// The pause before something that the kernel refused is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Surveys because of news are no closer together than this.
+const SURVEYS: Duration = Duration::from_millis(5);
+/// Nor are looks at the routes, which may be many and change all the time.
+const ROUTES: Duration = Duration::from_secs(1);
+
+/// Mounts, lease and network together.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    network: Network,
+    mounts: Mounts,
+    lease: Lease,
+    budget: Budget,
+    reported: Option<Report>,
+    must_report: bool,
+    /// Survey the addresses and links no earlier than this.
+    look_at: Option<Timestamp>,
+    routes_at: Option<Timestamp>,
+    last_survey: Timestamp,
+    last_routes: Timestamp,
+    /// Try again what was refused.
+    retry_at: Option<Timestamp>,
+    /// Corrections are on hold until then: somebody else keeps changing the VIPs.
+    paused_until: Option<Timestamp>,
+    misfits: Vec<(usize, u32, IpNet)>,
+    surveys_fail: bool,
+}
+
+impl Hands {
+    /// Leftovers have been released; `survey` is what was found after that.
+    pub(crate) fn new(network: Network, survey: Survey, lifetime: Option<Duration>, now: Timestamp) -> Self {
+        let mut mounts = Mounts::default();
+        mounts.observe(survey.held);
+        Self {
+            network,
+            mounts,
+            lease: Lease::new(lifetime, now),
+            budget: Budget::default(),
+            reported: None,
+            must_report: false,
+            look_at: None,
+            routes_at: None,
+            last_survey: now,
+            last_routes: now,
+            retry_at: None,
+            paused_until: None,
+            misfits: survey.misfits,
+            surveys_fail: false,
+        }
+    }
+
+    /// To be polled for [`Hands::on_news`].
+    pub(crate) fn watch(&self) -> &Watch {
+        self.network.watch()
+    }
+
+    /// The kernel has news.
+    pub(crate) fn on_news(&mut self) {
+        let news = self.network.news(self.mounts.held());
+        if news.look {
+            self.look(false);
+        }
+        if news.routes {
+            self.routes_at.get_or_insert(self.last_routes + ROUTES);
+        }
+    }
+
+    /// Survey soon, everything if `routes`.
+    pub(crate) fn look(&mut self, routes: bool) {
+        let soonest = self.last_survey + SURVEYS;
+        self.look_at.get_or_insert(self.paused_until.map_or(soonest, |until| until.max(soonest)));
+        if routes {
+            self.routes_at = Some(self.last_survey);
+        }
+    }
+
+    /// Tell the brain what is mounted, even if nothing has changed.
+    pub(crate) fn report_anyway(&mut self) {
+        self.must_report = true;
+    }
+
+    /// The address of a VIP, for messages.
+    pub(crate) fn address(&self, vip: usize) -> std::net::IpAddr {
+        self.network.address(vip)
+    }
+
+    /// A new plan.
+    pub(crate) fn order(&mut self, plan: u64, desired: BTreeSet<usize>) {
+        self.mounts.order(plan, desired);
+        self.must_report = true;
+        self.paused_until = None;
+    }
+
+    /// A new brain numbers its plans from `plan`.
+    pub(crate) fn begin_life(&mut self, plan: u64) {
+        self.mounts.renumber(plan);
+        self.reported = None;
+    }
+
+    /// A beat came; what is due is renewed at the next [`Hands::work`].
+    pub(crate) fn beat(&mut self, renew: bool, epoch: u64) {
+        self.lease.beat(renew, epoch);
+    }
+
+    /// No brain is there to answer for a renewal.
+    pub(crate) fn forbid(&mut self) {
+        self.lease.forbid();
+    }
+
+    /// The keeper was away; the number of the gap.
+    pub(crate) fn away(&mut self) -> u64 {
+        self.lease.away()
+    }
+
+    /// Number of the last gap.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.lease.epoch()
+    }
+
+    /// The longest that the keeper may be away without asking the brain again.
+    pub(crate) fn patience(&self) -> Duration {
+        self.lease.patience()
+    }
+
+    /// How often the brain is told that its keeper is at work.
+    pub(crate) fn pulse(&self) -> Duration {
+        self.lease.pulse()
+    }
+
+    /// Everything about an interface, for the brain.
+    pub(crate) fn link(&self, interface: usize) -> ToBrain {
+        let known = &self.network.interfaces()[interface];
+        ToBrain::Link { interface, index: known.index, facts: known.facts.clone() }
+    }
+
+    /// Whether [`Hands::work`] has something to do right now.
+    pub(crate) fn has_work(&self) -> bool {
+        self.must_report || (self.paused_until.is_none() && self.mounts.next() != Step::Rest)
+    }
+
+    /// When [`Hands::work`] will have something to do.
+    pub(crate) fn next_moment(&self) -> Option<Timestamp> {
+        [self.look_at, self.routes_at, self.retry_at, self.paused_until, self.lease.next()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due: a survey, a renewal, one batch. Answers what the brain is to know.
+    pub(crate) fn work(&mut self, now: Timestamp, log: &Log) -> Vec<ToBrain> {
+        let mut messages = Vec::new();
+        if self.paused_until.is_some_and(|until| now >= until) {
+            // What is corrected now counts.
+            self.paused_until = match self.budget.ask(now) {
+                Permission::NotBefore(at) => Some(at),
+                Permission::Yes | Permission::Last => None,
+            };
+        }
+        if self.look_at.is_some_and(|at| now >= at) || self.routes_at.is_some_and(|at| now >= at) {
+            self.survey(now, log, &mut messages);
+        }
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+            self.mounts.retry();
+        }
+        if self.lease.take_due(now) {
+            self.renew();
+        }
+        if self.paused_until.is_none() {
+            self.step();
+        }
+        if self.mounts.has_failed() {
+            self.retry_at.get_or_insert(now + RETRY);
+        } else {
+            self.retry_at = None;
+        }
+        let report = self.mounts.report();
+        if self.must_report || self.reported.as_ref() != Some(&report) {
+            self.must_report = false;
+            let Report { plan, mounted, failed, complete } = report.clone();
+            messages.push(ToBrain::Applied { plan, mounted, failed, complete });
+            self.reported = Some(report);
+        }
+        messages
+    }
+
+    fn survey(&mut self, now: Timestamp, log: &Log, messages: &mut Vec<ToBrain>) {
+        let routes = self.routes_at.is_some_and(|at| now >= at);
+        self.last_survey = now;
+        self.look_at = None;
+        if routes {
+            self.last_routes = now;
+            self.routes_at = None;
+        }
+        let survey = match self.network.survey(routes) {
+            Ok(survey) => survey,
+            Err(error) => {
+                if !std::mem::replace(&mut self.surveys_fail, true) {
+                    log.warning(format_args!("keeper: cannot look at the addresses: {error}; trying on"));
+                }
+                self.look_at = Some(now + RETRY);
+                return;
+            }
+        };
+        self.surveys_fail = false;
+        if !survey.changed.is_empty() {
+            messages.extend(survey.changed.iter().map(|i| self.link(*i)));
+            // What failed may work now.
+            self.mounts.retry();
+        }
+        let differences = self.mounts.observe(survey.held);
+        self.misfits = survey.misfits;
+        self.misfits.retain(|(vip, ..)| !self.mounts.wants(*vip));
+        let come: Vec<_> = differences.come.iter().filter(|vip| !self.mounts.wants(**vip)).copied().collect();
+        let gone: Vec<_> = differences.gone.iter().filter(|vip| self.mounts.wants(**vip)).copied().collect();
+        if come.is_empty() && gone.is_empty() && self.misfits.is_empty() {
+            return;
+        }
+        let heal = self.lease.allowed();
+        if !gone.is_empty() && !heal {
+            // Not ours to mount again before the brain has asked around: it is told, and decides.
+            self.mounts.lose(&gone);
+        }
+        match self.budget.ask(now) {
+            Permission::Yes => {}
+            Permission::Last => log.warning(
+                "keeper: another program keeps changing the VIPs on this machine; correcting it once per second from now on",
+            ),
+            Permission::NotBefore(at) => self.paused_until = Some(at),
+        }
+        let drifted = |vips: &[usize], removed| {
+            vips.iter().map(|vip| ToBrain::Drifted { vip: *vip, removed }).collect::<Vec<_>>()
+        };
+        messages.extend(drifted(&come, false));
+        if heal {
+            messages.extend(drifted(&gone, true));
+        }
+        for (_, _, network) in &self.misfits {
+            log.warning(format_args!("keeper: somebody mounted {network} on this machine; taking it off"));
+        }
+        if self.paused_until.is_none()
+            && let Err(error) = self.network.unmount_misfits(&self.misfits)
+        {
+            log.warning(format_args!("keeper: cannot take off a VIP with a wrong prefix: {error}"));
+        }
+    }
+
+    fn renew(&mut self) {
+        let due = self.mounts.to_renew();
+        if due.is_empty() {
+            return;
+        }
+        // Beyond one batch the lease still has two thirds of its time: the rest follows at once.
+        for batch in due.chunks(super::mounts::BATCH) {
+            let outcome = self.network.mount(batch, self.lease.lifetime());
+            let failed = outcome.results.iter().any(|(_, result)| result.is_err());
+            if failed || outcome.uncertain {
+                self.look_at.get_or_insert(self.last_survey);
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let outcome = match self.mounts.next() {
+            Step::Rest => return,
+            Step::Unmount(vips) => {
+                let outcome = self.network.unmount(&vips);
+                self.after(&outcome);
+                outcome.results.into_iter().for_each(|(vip, result)| self.mounts.unmounted(vip, result));
+                return;
+            }
+            Step::Mount(vips) => self.network.mount(&vips, self.lease.lifetime()),
+        };
+        self.after(&outcome);
+        outcome.results.into_iter().for_each(|(vip, result)| self.mounts.mounted(vip, result));
+    }
+
+    fn after(&mut self, outcome: &Outcome) {
+        if outcome.uncertain {
+            self.look_at = Some(self.last_survey);
+        }
+    }
+
+    /// Takes off every VIP of the configuration, and looks whether it is true. Answers whether it is.
+    pub(crate) fn release_all(&mut self) -> bool {
+        self.mounts.order(0, BTreeSet::new());
+        for _ in 0..3 {
+            match self.network.survey(false) {
+                Ok(survey) => {
+                    let clean = survey.held.is_empty() && survey.misfits.is_empty();
+                    let _ = self.network.unmount_misfits(&survey.misfits);
+                    self.mounts.observe(survey.held);
+                    if clean {
+                        return true;
+                    }
+                }
+                // Blind, but what is believed to be mounted can still be taken off.
+                Err(_) => self.mounts.retry(),
+            }
+            while let Step::Unmount(vips) = self.mounts.next() {
+                let outcome = self.network.unmount(&vips);
+                outcome.results.into_iter().for_each(|(vip, result)| self.mounts.unmounted(vip, result));
+            }
+            self.mounts.retry();
+        }
+        self.network.survey(false).is_ok_and(|survey| survey.held.is_empty() && survey.misfits.is_empty())
+    }
+}

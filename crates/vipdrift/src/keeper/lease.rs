@@ -1,0 +1,136 @@
+//! When the lifetime of mounted addresses is renewed.
+
+use std::time::Duration;
+
+use vipdrift_core::Timestamp;
+
+/// Renewals are never closer together than this.
+const CLOSEST: Duration = Duration::from_millis(250);
+
+/// Renews every third of the lease, but only on the word of a brain that knows of every gap.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    lifetime: Option<Duration>,
+    every: Duration,
+    due: Timestamp,
+    /// The last beat said that the lease may be renewed.
+    allowed: bool,
+    /// Number of the last gap; beats must carry it.
+    epoch: u64,
+    /// A gap that no beat has carried yet.
+    gap: bool,
+}
+
+impl Lease {
+    /// `None`: addresses are mounted for ever and nothing is renewed.
+    pub(crate) fn new(lifetime: Option<Duration>, now: Timestamp) -> Self {
+        let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
+        Self { lifetime, every, due: now + every, allowed: false, epoch: 0, gap: false }
+    }
+
+    /// The lifetime given at every mount and renewal.
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
+    /// The longest that the keeper may be away before it has to ask the brain again.
+    pub(crate) fn patience(&self) -> Duration {
+        self.lifetime.map_or(Duration::from_secs(1), |l| (l / 2).min(Duration::from_secs(1)))
+    }
+
+    /// How often the brain is told that its keeper is at work.
+    pub(crate) fn pulse(&self) -> Duration {
+        let lifetime = self.lifetime.unwrap_or(Duration::from_secs(6));
+        (lifetime / 6).clamp(Duration::from_millis(100), Duration::from_secs(1))
+    }
+
+    /// Number of the last gap.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The keeper was away: nothing is renewed until a beat carries the number answered here.
+    pub(crate) fn away(&mut self) -> u64 {
+        self.epoch += 1;
+        self.gap = true;
+        self.allowed = false;
+        self.epoch
+    }
+
+    /// A beat came.
+    pub(crate) fn beat(&mut self, renew: bool, epoch: u64) {
+        if self.gap && epoch == self.epoch {
+            self.gap = false;
+        }
+        self.allowed = renew && !self.gap && epoch == self.epoch;
+    }
+
+    /// The brain is gone.
+    pub(crate) fn forbid(&mut self) {
+        self.allowed = false;
+    }
+
+    /// Whether addresses may be renewed, and mounted again when somebody else has removed them.
+    pub(crate) fn allowed(&self) -> bool {
+        self.allowed
+    }
+
+    /// Whether to renew now; if so, the next time is set.
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> bool {
+        if self.lifetime.is_none() || !self.allowed || now < self.due {
+            return false;
+        }
+        self.due = now + self.every;
+        true
+    }
+
+    /// When to look again; `None` while there is nothing to renew.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        (self.lifetime.is_some() && self.allowed).then_some(self.due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_millis(100_000 + millis)
+    }
+
+    #[test]
+    fn renews_every_third_while_allowed() {
+        let mut lease = Lease::new(Some(Duration::from_secs(3)), at(0));
+        assert!(!lease.take_due(at(1500)), "no beat yet");
+        lease.beat(true, 0);
+        assert!(lease.take_due(at(1500)));
+        assert!(!lease.take_due(at(2400)));
+        assert!(lease.take_due(at(2500)));
+        lease.beat(false, 0);
+        assert!(!lease.take_due(at(9000)));
+        assert_eq!(lease.next(), None);
+        lease.beat(true, 0);
+        assert!(lease.take_due(at(9000)), "at once when it is allowed again");
+    }
+
+    #[test]
+    fn a_gap_closes_it_until_a_beat_knows_of_the_gap() {
+        let mut lease = Lease::new(Some(Duration::from_secs(1)), at(0));
+        lease.beat(true, 0);
+        let epoch = lease.away();
+        lease.beat(true, 0);
+        assert!(!lease.take_due(at(5000)), "a beat from before the gap");
+        lease.beat(false, epoch);
+        assert!(!lease.take_due(at(5000)), "the brain is still asking around");
+        lease.beat(true, epoch);
+        assert!(lease.take_due(at(5000)));
+    }
+
+    #[test]
+    fn without_a_lease_nothing_is_renewed() {
+        let mut lease = Lease::new(None, at(0));
+        lease.beat(true, 0);
+        assert!(!lease.take_due(at(60_000)));
+        assert!(lease.allowed());
+    }
+}

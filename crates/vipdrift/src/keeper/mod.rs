@@ -1,0 +1,241 @@
+//! The parent process: small, privileged, parses nothing that came from the network. It alone mounts and unmounts,
+//! and only VIPs of the configuration.
+
+mod budget;
+mod child;
+mod driver;
+mod hands;
+mod lease;
+mod lives;
+mod mounts;
+pub(crate) mod network;
+pub(crate) mod sockets;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use vipdrift_platform::addresses::Kernel;
+use vipdrift_platform::poll::{Signal, Signals};
+use vipdrift_platform::{process, realtime};
+
+use self::driver::{Driver, Parts, now};
+use self::hands::Hands;
+use self::network::{Network, Survey};
+use self::sockets::{PRIVILEGES, Sockets, Unopened};
+use crate::config::{self, Config, Refused, Resolved, Secrets, nearest};
+use crate::log::Log;
+use crate::message::{Setup, encode};
+use crate::privileges;
+
+/// The brain's real-time priority is one higher: what it decides comes first.
+const PRIORITY: u8 = 49;
+/// Interfaces that are still coming up at boot get this long.
+const LEFTOVERS_TRIES: u32 = 3;
+
+/// What `vipdrift run` was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) config: PathBuf,
+    pub(crate) node: Option<String>,
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) state_folder: PathBuf,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotStarted {
+    /// The configuration was refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// `--node` names no node.
+    #[error("{0}")]
+    Usage(String),
+    /// Something on this machine is in the way.
+    #[error("{}\n  {}", .0.what, .0.remedy)]
+    Machine(#[from] Unopened),
+}
+
+fn machine(what: impl Into<String>, remedy: impl Into<String>) -> NotStarted {
+    NotStarted::Machine(Unopened { what: what.into(), remedy: remedy.into() })
+}
+
+/// Runs the daemon until it is told to stop. Answers whether everything was released.
+///
+/// # Errors
+/// [`NotStarted`]; then nothing is mounted, and nothing is left behind.
+pub(crate) fn run(options: &Options) -> Result<bool, NotStarted> {
+    let parts = prepare(options)?;
+    let log = parts.log.clone();
+    let released = match Driver::new(parts) {
+        Ok(driver) => driver.run(),
+        Err(error) => {
+            return Err(machine(format!("cannot wait for events: {error}"), "raise the limit of open files"));
+        }
+    };
+    log.flush();
+    Ok(released)
+}
+
+fn prepare(options: &Options) -> Result<Parts, NotStarted> {
+    let loaded = config::load(&options.config)?;
+    let secrets = Secrets::read(&options.config, &loaded)?;
+    let config = &loaded.config;
+    let mut kernel = Kernel::open().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
+    let name = own_name(config, options.node.as_deref(), &mut kernel)?;
+    let resolved = Resolved::new(config, &name)
+        .ok_or_else(|| machine(format!("there is no node `{name}`"), "name one with --node"))?;
+    interfaces_present(&resolved, &mut kernel)?;
+    let missing = privileges::missing();
+    if !missing.is_empty() {
+        return Err(machine(
+            format!("not permitted: this process lacks {}", missing.join(" and ")),
+            PRIVILEGES,
+        ));
+    }
+    drop(kernel);
+
+    // Before any thread: threads inherit what is blocked.
+    let signals = Signals::block_and_open(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup]).map_err(
+        |error| machine(format!("cannot wait for signals: {error}"), "raise the limit of open files"),
+    )?;
+    // Sockets before anything is touched: a second vipdrift by mistake must not release the VIPs of the first.
+    let control = options.socket.as_ref().unwrap_or(&config.control.socket);
+    let mut sockets = Sockets::open(&resolved, control)?;
+    let log = Log::start().map_err(|error| {
+        machine(format!("cannot make a thread: {error}"), "raise the limit of processes (ulimit -u)")
+    })?;
+    let drained = sockets.open_state(&options.state_folder).unwrap_or_else(|error| {
+        log.warning(format_args!(
+            "cannot keep state in {}: {}; a drained node will not stay drained over a restart of the daemon",
+            options.state_folder.display(),
+            config::plain(&error)
+        ));
+        false
+    });
+    let (network, survey) = release_leftovers(&resolved, &log)?;
+    let keeper_real_time = raise_priority(&log);
+    let setup = Setup {
+        config_file: options.config.display().to_string(),
+        config_text: loaded.text.clone(),
+        secrets,
+        node: name,
+        keeper_pid: std::process::id(),
+        keeper_real_time,
+        users: vec![config.cluster.user.clone()],
+        descriptors: sockets.descriptors(),
+    };
+    let setup = process::memory_file(c"vipdrift-setup", &encode(&setup))
+        .map_err(|error| machine(error.to_string(), "free some memory"))?;
+    log.info(format_args!(
+        "vipdrift {}: node {} of cluster {}, {} groups, {} VIPs",
+        env!("CARGO_PKG_VERSION"),
+        resolved.name,
+        config.cluster.name,
+        resolved.groups.len(),
+        resolved.vips.len()
+    ));
+    if config.control.http.is_some() {
+        log.warning("[control] http is set, but the page and the HTTP port are not served by this version");
+    }
+    let hands = Hands::new(network, survey, resolved.lease, now());
+    Ok(Parts { log, resolved, sockets, hands, signals, setup, drained })
+}
+
+/// Which node this is.
+pub(crate) fn own_name(
+    config: &Config,
+    wanted: Option<&str>,
+    kernel: &mut Kernel,
+) -> Result<String, NotStarted> {
+    let names = || config.nodes.iter().map(|node| node.name.get_ref().as_str());
+    if let Some(wanted) = wanted {
+        if names().any(|name| name == wanted) {
+            return Ok(wanted.to_owned());
+        }
+        let near = nearest(wanted, names()).map(|near| format!("did you mean `{near}`?"));
+        let help = near.unwrap_or_else(|| format!("known: {}", names().collect::<Vec<_>>().join(", ")));
+        return Err(NotStarted::Usage(format!("there is no node `{wanted}` in the configuration; {help}")));
+    }
+    let addresses = kernel.addresses().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
+    let own: BTreeSet<IpAddr> = addresses.iter().map(|address| address.network.addr()).collect();
+    let mut found = config::names_of_own_addresses(config, &own);
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(machine(
+            "this machine has no address of any [[node]] in the configuration",
+            format!("say which node it is with --node NAME ({})", names().collect::<Vec<_>>().join(", ")),
+        )),
+        _ => Err(machine(
+            format!("this machine has addresses of several nodes: {}", found.join(", ")),
+            "say which one it is with --node NAME",
+        )),
+    }
+}
+
+fn interfaces_present(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
+    let links = kernel.links().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
+    for (index, name) in resolved.interfaces.iter().enumerate() {
+        if links.iter().any(|link| link.name == *name) {
+            continue;
+        }
+        let groups: Vec<_> =
+            resolved.groups.iter().filter(|g| g.interface.0 == index).map(|g| g.name.as_str()).collect();
+        let there: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+        return Err(machine(
+            format!("there is no interface {name} (needed by group {}) on this machine", groups.join(", ")),
+            format!(
+                "there are: {}; set `interface` of the group or `interfaces` of the node",
+                there.join(", ")
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Takes off VIPs that an earlier life has left.
+fn release_leftovers(resolved: &Resolved, log: &Log) -> Result<(Network, Survey), NotStarted> {
+    let cannot = |error: String| machine(format!("cannot look at the addresses: {error}"), PRIVILEGES);
+    let (mut network, mut survey) = Network::open(resolved).map_err(cannot)?;
+    for _ in 0..LEFTOVERS_TRIES {
+        if survey.held.is_empty() && survey.misfits.is_empty() {
+            return Ok((network, survey));
+        }
+        let held: Vec<_> = survey.held.iter().copied().collect();
+        let mut names: Vec<_> = held.iter().map(|vip| network.address(*vip).to_string()).collect();
+        names.extend(survey.misfits.iter().map(|(_, _, net)| net.to_string()));
+        log.warning(format_args!("releasing what an earlier life has left: {}", names.join(", ")));
+        let outcome = network.unmount(&held);
+        let failed = outcome.results.into_iter().find_map(|(vip, result)| result.err().map(|why| (vip, why)));
+        if let Some((vip, why)) = failed {
+            log.warning(format_args!("cannot release {}: {why}", network.address(vip)));
+        }
+        if let Err(why) = network.unmount_misfits(&survey.misfits) {
+            log.warning(format_args!("cannot release a VIP: {why}"));
+        }
+        survey = network.survey(true).map_err(cannot)?;
+    }
+    Err(machine("a VIP that an earlier life has left cannot be released", PRIVILEGES))
+}
+
+/// Real-time priority and locked memory, where permitted. What the status says of it.
+fn raise_priority(log: &Log) -> String {
+    // Refused limits show in what they were for.
+    let _ = realtime::raise_limits();
+    if let Err(error) = realtime::lock_memory() {
+        log.warning(format_args!("keeper: {error}"));
+    }
+    match realtime::real_time(PRIORITY) {
+        Ok(()) => "granted".to_owned(),
+        Err(error) => {
+            let _ = realtime::fallback();
+            log.warning(format_args!("keeper: {error}"));
+            error.to_string()
+        }
+    }
+}
+
+/// Where the control socket of the daemon with this configuration is.
+pub(crate) fn control_socket(config: &Config) -> &Path {
+    &config.control.socket
+}

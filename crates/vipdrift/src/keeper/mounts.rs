@@ -1,0 +1,232 @@
+//! What is to be mounted, what is, and the next step from the one to the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// VIPs handled in one request to the kernel: each batch is reported before the next begins.
+pub(crate) const BATCH: usize = 64;
+
+/// The next thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Take these off.
+    Unmount(Vec<usize>),
+    /// Put these on.
+    Mount(Vec<usize>),
+    /// Nothing, until something changes.
+    Rest,
+}
+
+/// How the kernel differs from what was believed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Differences {
+    /// Believed mounted, and gone.
+    pub(crate) gone: Vec<usize>,
+    /// There, though not mounted from here.
+    pub(crate) come: Vec<usize>,
+}
+
+/// A report for the brain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) plan: u64,
+    pub(crate) mounted: Vec<usize>,
+    pub(crate) failed: Vec<(usize, String)>,
+    pub(crate) complete: bool,
+}
+
+/// VIPs by their position in the configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Mounts {
+    plan: u64,
+    desired: BTreeSet<usize>,
+    held: BTreeSet<usize>,
+    /// Steps that the kernel refused; not tried again before [`Mounts::retry`].
+    failed: BTreeMap<usize, String>,
+    /// Wanted, but lost while nobody could answer for them; not mounted again before the next plan.
+    lost: BTreeSet<usize>,
+}
+
+impl Mounts {
+    /// A new plan replaces whatever is left of the last.
+    pub(crate) fn order(&mut self, plan: u64, desired: BTreeSet<usize>) {
+        self.plan = plan;
+        self.desired = desired;
+        self.failed.clear();
+        self.lost.clear();
+    }
+
+    /// These are gone, and only the brain may say that they are to be mounted again.
+    pub(crate) fn lose(&mut self, vips: &[usize]) {
+        self.lost.extend(vips);
+    }
+
+    /// For a brain that counts its plans from `plan`.
+    pub(crate) fn renumber(&mut self, plan: u64) {
+        self.plan = plan;
+    }
+
+    /// VIPs that the kernel has, as far as known.
+    pub(crate) fn held(&self) -> &BTreeSet<usize> {
+        &self.held
+    }
+
+    /// VIPs that are wanted and there: those whose lease is to be renewed.
+    pub(crate) fn to_renew(&self) -> Vec<usize> {
+        self.held.intersection(&self.desired).copied().collect()
+    }
+
+    /// Whether `vip` is wanted.
+    pub(crate) fn wants(&self, vip: usize) -> bool {
+        self.desired.contains(&vip)
+    }
+
+    /// What comes next: nothing is mounted while something is still to be taken off.
+    pub(crate) fn next(&self) -> Step {
+        let waiting = |vip: &&usize| !self.failed.contains_key(vip);
+        let off: Vec<_> = self.held.difference(&self.desired).filter(waiting).take(BATCH).copied().collect();
+        if !off.is_empty() {
+            return Step::Unmount(off);
+        }
+        let missing = self.desired.difference(&self.held).filter(|vip| !self.lost.contains(vip));
+        let on: Vec<_> = missing.filter(waiting).take(BATCH).copied().collect();
+        if on.is_empty() { Step::Rest } else { Step::Mount(on) }
+    }
+
+    /// The kernel took `vip`, or did not.
+    pub(crate) fn mounted(&mut self, vip: usize, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.held.insert(vip);
+                self.failed.remove(&vip);
+            }
+            Err(why) => {
+                self.failed.insert(vip, why);
+            }
+        }
+    }
+
+    /// The kernel let `vip` go, or did not.
+    pub(crate) fn unmounted(&mut self, vip: usize, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.held.remove(&vip);
+                self.failed.remove(&vip);
+            }
+            Err(why) => {
+                self.failed.insert(vip, why);
+            }
+        }
+    }
+
+    /// The kernel was asked: this is what it has. Answers how that differs from what was believed.
+    pub(crate) fn observe(&mut self, real: BTreeSet<usize>) -> Differences {
+        let gone = self.held.difference(&real).copied().collect();
+        let come = real.difference(&self.held).copied().collect();
+        self.held = real;
+        Differences { gone, come }
+    }
+
+    /// Whether something was refused and waits for another try.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Tries again what was refused.
+    pub(crate) fn retry(&mut self) {
+        self.failed.clear();
+    }
+
+    /// What the brain is to know now.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            plan: self.plan,
+            mounted: self.held.iter().copied().collect(),
+            failed: self.failed.iter().map(|(vip, why)| (*vip, why.clone())).collect(),
+            complete: self.next() == Step::Rest,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(vips: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        vips.into_iter().collect()
+    }
+
+    /// Carries out steps on a kernel that takes everything, until there is rest; the steps.
+    fn carry_out(mounts: &mut Mounts) -> Vec<Step> {
+        let mut steps = Vec::new();
+        loop {
+            let step = mounts.next();
+            match &step {
+                Step::Rest => return steps,
+                Step::Unmount(vips) => vips.iter().for_each(|v| mounts.unmounted(*v, Ok(()))),
+                Step::Mount(vips) => vips.iter().for_each(|v| mounts.mounted(*v, Ok(()))),
+            }
+            steps.push(step);
+        }
+    }
+
+    #[test]
+    fn unmounts_before_it_mounts() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set([0, 1]));
+        assert_eq!(carry_out(&mut mounts), [Step::Mount(vec![0, 1])]);
+        mounts.order(2, set([1, 2]));
+        assert_eq!(carry_out(&mut mounts), [Step::Unmount(vec![0]), Step::Mount(vec![2])]);
+        assert_eq!(mounts.held(), &set([1, 2]));
+    }
+
+    #[test]
+    fn many_go_in_batches_and_the_newest_plan_wins() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set(0..150));
+        let Step::Mount(first) = mounts.next() else { panic!("nothing to mount") };
+        assert_eq!(first, (0..64).collect::<Vec<_>>());
+        first.iter().for_each(|v| mounts.mounted(*v, Ok(())));
+        assert!(!mounts.report().complete);
+        assert_eq!(mounts.report().mounted.len(), 64);
+        mounts.order(2, set([]));
+        assert_eq!(carry_out(&mut mounts), [Step::Unmount((0..64).collect())]);
+        assert_eq!(mounts.report(), Report { plan: 2, mounted: vec![], failed: vec![], complete: true });
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_reported_and_not_tried_again_by_itself() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set([0, 1]));
+        mounts.mounted(0, Ok(()));
+        mounts.mounted(1, Err("no such device".into()));
+        let report = mounts.report();
+        assert!(report.complete);
+        assert_eq!(report.failed, [(1, "no such device".to_owned())]);
+        mounts.retry();
+        assert_eq!(mounts.next(), Step::Mount(vec![1]));
+    }
+
+    #[test]
+    fn what_was_lost_waits_for_the_next_plan() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set([0, 1]));
+        carry_out(&mut mounts);
+        let differences = mounts.observe(set([1]));
+        mounts.lose(&differences.gone);
+        assert_eq!(mounts.next(), Step::Rest);
+        assert_eq!(mounts.report(), Report { plan: 1, mounted: vec![1], failed: vec![], complete: true });
+        mounts.order(2, set([0, 1]));
+        assert_eq!(mounts.next(), Step::Mount(vec![0]));
+    }
+
+    #[test]
+    fn what_others_do_shows_and_is_set_right() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set([0, 1]));
+        carry_out(&mut mounts);
+        let differences = mounts.observe(set([1, 2]));
+        assert_eq!(differences, Differences { gone: vec![0], come: vec![2] });
+        assert_eq!(carry_out(&mut mounts), [Step::Unmount(vec![2]), Step::Mount(vec![0])]);
+        assert_eq!(mounts.observe(set([0, 1])), Differences::default());
+    }
+}

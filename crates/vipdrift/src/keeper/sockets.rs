@@ -1,0 +1,207 @@
+//! Everything that the brain must not open itself. Opened once, kept over every death of a brain.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use vipdrift_core::Path as HeartbeatPath;
+use vipdrift_platform::echo::EchoSocket;
+use vipdrift_platform::frames::{FrameKind, FrameSocket};
+use vipdrift_platform::{datagrams, echo, frames};
+
+use crate::config::{Resolved, plain};
+use crate::message::Descriptors;
+use crate::state;
+
+/// Why something could not be opened: one sentence, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Unopened {
+    /// What went wrong.
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) remedy: String,
+}
+
+impl Unopened {
+    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// What to do where a privilege is missing.
+pub(crate) const PRIVILEGES: &str =
+    "run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW (systemd: AmbientCapabilities=)";
+
+/// The sockets and the state file.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    heartbeat: Vec<(IpAddr, UdpSocket)>,
+    arp: FrameSocket,
+    neighbor: FrameSocket,
+    echo_v4: EchoSocket,
+    echo_v6: Option<EchoSocket>,
+    control: UnixListener,
+    control_path: PathBuf,
+    state: Option<File>,
+    port: u16,
+}
+
+impl Sockets {
+    /// Opens everything. The control socket's file is made, mode 0660, with its folder if that is missing.
+    ///
+    /// # Errors
+    /// The first thing that could not be opened. A control socket that was made is removed again.
+    pub(crate) fn open(resolved: &Resolved, control: &Path) -> Result<Self, Unopened> {
+        let heartbeat = resolved
+            .own
+            .iter()
+            .map(|local| Ok((local.ip(), heartbeat(*local)?)))
+            .collect::<Result<Vec<_>, Unopened>>()?;
+        let arp = FrameSocket::open(FrameKind::Arp).map_err(frame)?;
+        let neighbor = FrameSocket::open(FrameKind::Neighbor).map_err(frame)?;
+        let echo_v4 = EchoSocket::open_v4().map_err(echoes)?;
+        let uses_v6 = resolved.vips.iter().any(|v| v.address.addr().is_ipv6())
+            || resolved.own.iter().any(SocketAddr::is_ipv6);
+        let echo_v6 = match EchoSocket::open_v6() {
+            Ok(socket) => Some(socket),
+            Err(error) if uses_v6 => return Err(echoes(error)),
+            Err(_) => None,
+        };
+        let listener = listen(control)?;
+        Ok(Self {
+            heartbeat,
+            arp,
+            neighbor,
+            echo_v4,
+            echo_v6,
+            control: listener,
+            control_path: control.to_owned(),
+            state: None,
+            port: resolved.port,
+        })
+    }
+
+    /// Opens the state file in `folder`, which is made if it is missing. Answers whether it says "drained".
+    ///
+    /// # Errors
+    /// Why there will be no memory of a drained node.
+    pub(crate) fn open_state(&mut self, folder: &Path) -> io::Result<bool> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(folder.join("state"))?;
+        let mut text = String::new();
+        // Shorter than anything that could be read as "drained" counts as not drained.
+        file.read_to_string(&mut text)?;
+        self.state = Some(file);
+        Ok(state::says_drained(&text))
+    }
+
+    /// What a brain inherits.
+    pub(crate) fn inherited(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all: Vec<_> = self.heartbeat.iter().map(|(_, socket)| socket.as_fd()).collect();
+        all.extend([self.arp.as_fd(), self.neighbor.as_fd(), self.echo_v4.as_fd(), self.control.as_fd()]);
+        all.extend(self.echo_v6.as_ref().map(AsFd::as_fd));
+        all.extend(self.state.as_ref().map(AsFd::as_fd));
+        all
+    }
+
+    /// Under which numbers.
+    pub(crate) fn descriptors(&self) -> Descriptors {
+        Descriptors {
+            heartbeat: self.heartbeat.iter().map(|(_, socket)| socket.as_raw_fd()).collect(),
+            arp: self.arp.as_fd().as_raw_fd(),
+            neighbor: self.neighbor.as_fd().as_raw_fd(),
+            echo_v4: self.echo_v4.as_fd().as_raw_fd(),
+            echo_v6: self.echo_v6.as_ref().map(|socket| socket.as_fd().as_raw_fd()),
+            control: self.control.as_raw_fd(),
+            state: self.state.as_ref().map(AsRawFd::as_raw_fd),
+        }
+    }
+
+    /// Sends `word` to every peer on every path, twice, since nobody acknowledges it.
+    pub(crate) fn tell(&self, paths: &[HeartbeatPath], word: &[u8]) {
+        for _ in 0..2 {
+            for path in paths {
+                if let Some((_, socket)) = self.heartbeat.iter().find(|(local, _)| *local == path.local) {
+                    // A peer that cannot be reached now would not have heard it anyway.
+                    let _ = socket.send_to(word, SocketAddr::new(path.remote, self.port));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        // A socket without a listener would only make the next start look twice.
+        let _ = std::fs::remove_file(&self.control_path);
+    }
+}
+
+/// Opens the heartbeat socket of an own address.
+///
+/// # Errors
+/// Usually: another program, or another vipdrift, has the port.
+pub(crate) fn heartbeat(local: SocketAddr) -> Result<UdpSocket, Unopened> {
+    datagrams::bind(local).map_err(|error| match &error {
+        datagrams::Error::InUse(_) => Unopened::new(
+            format!("UDP port {} of {} is in use by another program", local.port(), local.ip()),
+            format!("see which with `ss -ulpn 'sport = {}'`; is vipdrift running already?", local.port()),
+        ),
+        _ => Unopened::new(error.to_string(), PRIVILEGES),
+    })
+}
+
+fn frame(error: frames::Error) -> Unopened {
+    Unopened::new(error.to_string(), PRIVILEGES)
+}
+
+fn echoes(error: echo::Error) -> Unopened {
+    Unopened::new(error.to_string(), PRIVILEGES)
+}
+
+fn listen(path: &Path) -> Result<UnixListener, Unopened> {
+    let cannot = |error: &io::Error| {
+        Unopened::new(
+            format!("cannot make the control socket {}: {}", path.display(), plain(error)),
+            "name another place with --socket, or as `socket` in [control]",
+        )
+    };
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(|e| cannot(&e))?;
+    }
+    if let Ok(about) = path.symlink_metadata() {
+        if !about.file_type().is_socket() {
+            return Err(Unopened::new(
+                format!("cannot make the control socket {}: something else is there", path.display()),
+                "move it away, or name another place with --socket",
+            ));
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(Unopened::new(
+                format!("another vipdrift is running: it answers on {}", path.display()),
+                "stop it first, or give this one another --socket, other addresses and another port",
+            ));
+        }
+        std::fs::remove_file(path).map_err(|e| cannot(&e))?;
+    }
+    let listener = UnixListener::bind(path).map_err(|e| cannot(&e))?;
+    let ready = listener
+        .set_nonblocking(true)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)));
+    ready.map_err(|e| {
+        let _ = std::fs::remove_file(path);
+        cannot(&e)
+    })?;
+    Ok(listener)
+}

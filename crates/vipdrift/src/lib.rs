@@ -1,0 +1,19 @@
+//! The vipdrift daemon and command line, as a library: the binary, its end-to-end tests and the benchmarks share it.
+
+mod brain;
+mod cli;
+mod config;
+mod demo;
+mod histogram;
+mod keeper;
+mod log;
+mod message;
+mod privileges;
+mod state;
+pub mod trial;
+
+/// Reads the arguments and does what they say. Makes no thread and opens nothing before it has dispatched: parts of
+/// the program re-execute it.
+pub fn main() -> std::process::ExitCode {
+    cli::main()
+}

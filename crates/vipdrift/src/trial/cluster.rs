@@ -1,0 +1,419 @@
+//! Nodes, a client and a gateway on one LAN, each node with the real daemon.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use vipdrift_control::{Client as Control, GroupRole, NodeRequest, PeerState, Status, SwitchoverRequest};
+use vipdrift_lab::{Host, Lab, Process};
+
+use super::TrialError;
+
+/// How a cluster is laid out.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program under trial.
+    pub binary: PathBuf,
+    /// Nodes, 1 to 5.
+    pub nodes: usize,
+    /// Heartbeat interval.
+    pub heartbeat: Duration,
+    /// `lease` of the configuration.
+    pub lease: String,
+    /// A host with the address of the default gateway.
+    pub gateway: bool,
+    /// Lines added to `[cluster]`.
+    pub cluster_lines: String,
+    /// Lines added to the group `web`.
+    pub web_lines: String,
+    /// Daemons are started at once.
+    pub start: bool,
+}
+
+impl Options {
+    /// Three nodes at 10 ms with the `binary`.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: binary.into(),
+            nodes: 3,
+            heartbeat: Duration::from_millis(10),
+            lease: "2s".into(),
+            gateway: true,
+            cluster_lines: String::new(),
+            web_lines: String::new(),
+            start: true,
+        }
+    }
+}
+
+/// A node of the cluster.
+#[derive(Debug)]
+pub struct NodeHandle {
+    /// Its name.
+    pub name: String,
+    /// Its machine.
+    pub host: Host,
+    /// The keeper, while it was started and not yet taken away.
+    pub process: Option<Process>,
+    /// Its configuration file.
+    pub config: PathBuf,
+    socket: PathBuf,
+    state: PathBuf,
+}
+
+/// See the module.
+pub struct Cluster {
+    /// The LAN.
+    pub lab: Lab,
+    /// The nodes, in the order of the configuration.
+    pub nodes: Vec<NodeHandle>,
+    /// A machine that uses the VIPs.
+    pub client: Host,
+    /// The default gateway, if there is one.
+    pub gateway: Option<Host>,
+    options: Options,
+    log: Option<Sender<(String, String)>>,
+    directory: tempfile::TempDir,
+}
+
+const NAMES: [&str; 5] = ["alpha", "bravo", "charlie", "delta", "echo"];
+/// Longest wait for anything that the daemon should do at once.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Cluster {
+    /// VIPs of the group `web`: IPv4 and IPv6.
+    pub const WEB: [IpAddr; 2] = [
+        IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 100)),
+        IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100)),
+    ];
+    /// VIP of the group `calm`, which switches over without a gap.
+    pub const CALM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 101));
+
+    /// Builds the LAN, writes the configuration and starts the daemons. `log` gets every line that a daemon prints,
+    /// with the node's name.
+    ///
+    /// # Errors
+    /// As [`TrialError`] says; nothing is left behind.
+    pub fn start(options: Options, log: Option<Sender<(String, String)>>) -> Result<Self, TrialError> {
+        let lab = Lab::new()?;
+        let directory = tempfile::tempdir().map_err(file("a directory for the cluster"))?;
+        // The brain gives up root and must still reach its files.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(directory.path(), open).map_err(file("a directory for the cluster"))?;
+        let gateway = if options.gateway {
+            Some(lab.host("gateway", &["192.0.2.1/24", "2001:db8::1/64"])?)
+        } else {
+            None
+        };
+        let client = lab.host("client", &["192.0.2.50/24", "2001:db8::50/64"])?;
+        let mut nodes = Vec::new();
+        for (index, name) in NAMES.iter().take(options.nodes).enumerate() {
+            let v4 = format!("192.0.2.{}/24", 11 + index);
+            let v6 = format!("2001:db8::{}/64", 11 + index);
+            let host = lab.host(name, &[&v4, &v6])?;
+            if options.gateway {
+                host.add_route("0.0.0.0/0", "192.0.2.1")?;
+            }
+            host.start_service()?;
+            let own = directory.path().join(name);
+            fs::create_dir_all(own.join("state")).map_err(file(name))?;
+            nodes.push(NodeHandle {
+                name: (*name).to_owned(),
+                host,
+                process: None,
+                config: own.join("vipdrift.toml"),
+                socket: own.join("control.sock"),
+                state: own.join("state"),
+            });
+        }
+        let mut cluster = Self { lab, nodes, client, gateway, options, log, directory };
+        for index in 0..cluster.nodes.len() {
+            let text = cluster.config_text(index);
+            fs::write(&cluster.nodes[index].config, text).map_err(file("vipdrift.toml"))?;
+        }
+        if cluster.options.start {
+            cluster.start_all()?;
+        }
+        Ok(cluster)
+    }
+
+    /// Heartbeat interval.
+    #[must_use]
+    pub fn heartbeat(&self) -> Duration {
+        self.options.heartbeat
+    }
+
+    /// Where files of the cluster may be put; gone with the cluster.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The configuration of a node; nodes differ in the place of the control socket alone.
+    #[must_use]
+    pub fn config_text(&self, index: usize) -> String {
+        let o = &self.options;
+        let mut text = format!(
+            "[cluster]\nname = \"trial\"\nkey = \"{}\"\nheartbeat = \"{}ms\"\nlease = \"{}\"\n{}\n",
+            "00112233445566778899aabbccddeeff",
+            o.heartbeat.as_millis(),
+            o.lease,
+            o.cluster_lines
+        );
+        for (index, node) in self.nodes.iter().enumerate() {
+            text += &format!(
+                "[[node]]\nname = \"{}\"\naddresses = [\"192.0.2.{}\"]\ninterfaces = {{ lan = \"eth0\" }}\n\n",
+                node.name,
+                11 + index
+            );
+        }
+        text += &format!(
+            "[[group]]\nname = \"web\"\ninterface = \"lan\"\nvips = [\"{}/24\", \"{}/64\"]\n{}\n",
+            Self::WEB[0],
+            Self::WEB[1],
+            o.web_lines
+        );
+        text += &format!(
+            "[[group]]\nname = \"calm\"\ninterface = \"lan\"\nvips = [\"{}/24\"]\nswitchover = \"hitless\"\n\n",
+            Self::CALM
+        );
+        text += &format!("[control]\nsocket = \"{}\"\nhttp = \"off\"\n", self.nodes[index].socket.display());
+        text
+    }
+
+    /// Index of a node by its name.
+    ///
+    /// # Panics
+    /// If no node has it.
+    #[must_use]
+    pub fn index(&self, name: &str) -> usize {
+        self.nodes.iter().position(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    /// Starts the daemon on every node that has none, all at once, and waits until `web` and `calm` are held and all
+    /// hear each other.
+    ///
+    /// # Errors
+    /// As [`TrialError`] says.
+    pub fn start_all(&mut self) -> Result<(), TrialError> {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].process.is_none() {
+                self.spawn(index)?;
+            }
+        }
+        self.wait_settled()
+    }
+
+    /// Starts the daemon on a node.
+    ///
+    /// # Errors
+    /// As [`TrialError`] says.
+    pub fn spawn(&mut self, index: usize) -> Result<(), TrialError> {
+        let node = &mut self.nodes[index];
+        let mut command = Command::new(&self.options.binary);
+        command.arg("run").arg("--config").arg(&node.config).arg("--node").arg(&node.name);
+        command.arg("--state-dir").arg(&node.state);
+        let process = node.host.spawn(command)?;
+        if let Some(log) = self.log.clone() {
+            let (lines, name) = (process.live(), node.name.clone());
+            std::thread::spawn(move || {
+                for line in lines {
+                    if log.send((name.clone(), line.text)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        node.process = Some(process);
+        Ok(())
+    }
+
+    /// What the daemon on a node says of itself.
+    ///
+    /// # Errors
+    /// The daemon's silence.
+    pub fn status(&self, index: usize) -> Result<Status, TrialError> {
+        self.ask(index, |control, runtime| runtime.block_on(control.status()))
+    }
+
+    /// Moves a group by a command to the daemon on node `index`.
+    ///
+    /// # Errors
+    /// The daemon's refusal or silence.
+    pub fn switchover(&self, index: usize, group: &str, to: Option<&str>) -> Result<String, TrialError> {
+        let request = SwitchoverRequest { group: group.to_owned(), to: to.map(str::to_owned) };
+        self.ask(index, |control, runtime| runtime.block_on(control.switchover(&request)))
+    }
+
+    /// Drains or undrains a node.
+    ///
+    /// # Errors
+    /// The daemon's refusal or silence.
+    pub fn drain(&self, index: usize, drained: bool) -> Result<String, TrialError> {
+        let request = NodeRequest { node: None };
+        self.ask(index, |control, runtime| {
+            if drained {
+                runtime.block_on(control.drain(&request))
+            } else {
+                runtime.block_on(control.undrain(&request))
+            }
+        })
+    }
+
+    fn ask<T>(
+        &self,
+        index: usize,
+        call: impl FnOnce(&Control, &tokio::runtime::Runtime) -> Result<T, vipdrift_control::ClientError>,
+    ) -> Result<T, TrialError> {
+        let node = &self.nodes[index];
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(file("a runtime for the control client"))?;
+        let control = Control::new(&node.socket, Duration::from_secs(5));
+        call(&control, &runtime).map_err(|source| TrialError::Control { node: node.name.clone(), source })
+    }
+
+    /// Waits until `ready` holds, looking every few milliseconds.
+    ///
+    /// # Errors
+    /// `Unready` with what the nodes said last, if it does not within `limit`.
+    pub fn wait(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut ready: impl FnMut(&Self) -> bool,
+    ) -> Result<Duration, TrialError> {
+        let begun = Instant::now();
+        while !ready(self) {
+            if begun.elapsed() > limit {
+                return Err(TrialError::Unready { what: what.to_owned(), limit, state: self.describe() });
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        Ok(begun.elapsed())
+    }
+
+    /// Waits until every daemon that runs hears every other, and each group has one holder whom all name.
+    ///
+    /// # Errors
+    /// As [`Cluster::wait`].
+    pub fn wait_settled(&self) -> Result<(), TrialError> {
+        self.wait("every node hears every other and each group has one holder", PATIENCE, |cluster| {
+            let running: Vec<usize> = cluster.running();
+            let statuses: Vec<Status> = running.iter().filter_map(|&i| cluster.status(i).ok()).collect();
+            statuses.len() == running.len() && !statuses.is_empty() && cluster.agree(&statuses)
+        })?;
+        Ok(())
+    }
+
+    fn agree(&self, statuses: &[Status]) -> bool {
+        let up: Vec<&str> = statuses.iter().map(|status| status.node.as_str()).collect();
+        let heard = statuses.iter().all(|status| {
+            status
+                .peers
+                .iter()
+                .filter(|peer| up.contains(&peer.node.as_str()))
+                .all(|peer| peer.state == PeerState::Alive && peer.hears_us)
+        });
+        heard
+            && (0..statuses[0].groups.len()).all(|group| {
+                let holders: Vec<&str> = statuses
+                    .iter()
+                    .filter(|status| status.groups[group].role == GroupRole::Active)
+                    .map(|status| status.node.as_str())
+                    .collect();
+                holders.len() == 1
+                    && statuses.iter().all(|s| s.groups[group].active_node.as_deref() == Some(holders[0]))
+                    && statuses
+                        .iter()
+                        .all(|s| s.groups[group].vips.iter().all(|vip| vip.mounted == (s.node == holders[0])))
+            })
+    }
+
+    fn running(&self) -> Vec<usize> {
+        (0..self.nodes.len())
+            .filter(|&i| self.nodes[i].process.as_ref().is_some_and(|process| process.ended().is_none()))
+            .collect()
+    }
+
+    /// Index of the node that a VIP is on, by the kernels' own account.
+    #[must_use]
+    pub fn holder(&self, vip: IpAddr) -> Option<usize> {
+        let holders = self.lab.observer().holders(vip);
+        let [holder] = holders.as_slice() else { return None };
+        self.nodes.iter().position(|node| node.name == *holder)
+    }
+
+    /// Processes of the daemon on a node: keeper and brain.
+    ///
+    /// # Errors
+    /// The daemon's silence.
+    pub fn pids(&self, index: usize) -> Result<(i32, i32), TrialError> {
+        let daemon = self.status(index)?.daemon;
+        let pid = |pid: u32| i32::try_from(pid).unwrap_or(i32::MAX);
+        Ok((pid(daemon.keeper_pid), pid(daemon.brain_pid)))
+    }
+
+    /// Sends a signal to a process of the cluster.
+    pub fn signal(&self, pid: i32, signal: Signal) {
+        // It may have ended by itself: then there is nothing to signal.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+    }
+
+    /// Takes away a daemon that has ended or is to end now, and waits for it.
+    pub fn reap(&mut self, index: usize, deadline: Duration) -> Option<std::process::ExitStatus> {
+        let process = self.nodes[index].process.take()?;
+        process.wait(Instant::now() + deadline)
+    }
+
+    /// What all nodes say, for error messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            match self.status(index) {
+                Ok(status) => {
+                    text +=
+                        &format!("{}: {:?} {:?}\n", node.name, status.health.state, status.health.reasons);
+                    for peer in &status.peers {
+                        text +=
+                            &format!("   peer {} {:?} hears_us={}\n", peer.node, peer.state, peer.hears_us);
+                    }
+                    for group in &status.groups {
+                        text += &format!(
+                            "   {} {:?} active={:?} term={} {} occupied_by={:?}\n",
+                            group.name,
+                            group.role,
+                            group.active_node,
+                            group.term,
+                            group.reason,
+                            group.occupied_by
+                        );
+                    }
+                }
+                Err(error) => text += &format!("{}: {error}\n", node.name),
+            }
+            if let Some(process) = &node.process {
+                let lines = process.lines();
+                for line in lines.iter().rev().take(25).rev() {
+                    text += &format!("   | {}\n", line.text);
+                }
+            }
+        }
+        for vip in Self::WEB.into_iter().chain([Self::CALM]) {
+            text += &format!("{vip} is on {:?}\n", self.lab.observer().holders(vip));
+        }
+        text
+    }
+}
+
+pub(super) fn file(what: &str) -> impl FnOnce(std::io::Error) -> TrialError + use<> {
+    let what = what.to_owned();
+    move |source| TrialError::File { what, source }
+}

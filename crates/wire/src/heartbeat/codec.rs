@@ -1,0 +1,321 @@
+//! Messages to bytes and back.
+
+use std::time::Duration;
+
+use super::keys::{CODE_LEN, TAG_LEN};
+use super::{
+    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, MAX_DATAGRAM, Malformed,
+    Message, NodeId, Rejected, Role, States, Word, WordKind,
+};
+use crate::Mac;
+use crate::read::Reader;
+
+const MAGIC: [u8; 4] = *b"vipd";
+const VERSION: u8 = 1;
+const KIND_HEARTBEAT: u8 = 1;
+const KIND_WORD: u8 = 2;
+/// Magic, version and cluster tag.
+const PREFIX_LEN: usize = MAGIC.len() + 1 + TAG_LEN;
+const ECHO_LEN: usize = 24;
+const STATES_HEAD_LEN: usize = 10;
+/// A heartbeat with everything but groups, with kind and authentication code.
+pub(super) const HEARTBEAT_MAX: usize = PREFIX_LEN + 1 + 58 + ECHO_LEN + STATES_HEAD_LEN + CODE_LEN;
+/// A group state with everything.
+pub(super) const GROUP_MAX: usize = 22 + 8 + 6 + 6;
+
+const ECHO: u8 = 0x01;
+const STATES: u8 = 0x02;
+const SOLICIT: u8 = 0x04;
+const LEAVING: u8 = 0x08;
+const SLOW_SIDE_ALIVE: u8 = 0x10;
+const HEARTBEAT_FLAGS: u8 = ECHO | STATES | SOLICIT | LEAVING | SLOW_SIDE_ALIVE;
+
+const MOUNTED: u8 = 0x01;
+const CLAIMING: u8 = 0x02;
+const PROVING: u8 = 0x04;
+const HITLESS: u8 = 0x08;
+const HEIR: u8 = 0x10;
+const OWN_MAC: u8 = 0x20;
+const ANSWERED_BY: u8 = 0x40;
+const GROUP_FLAGS: u8 = MOUNTED | CLAIMING | PROVING | HITLESS | HEIR | OWN_MAC | ANSWERED_BY;
+
+/// The signed datagram that says `message`, never longer than [`MAX_DATAGRAM`].
+///
+/// # Panics
+///
+/// When `message` breaks a limit of [`States`] (too many groups in a part, an index that is not below the
+/// count): no receiver would take it.
+#[must_use]
+pub fn encode(message: &Message, keys: &Keys) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEARTBEAT_MAX);
+    out.extend_from_slice(&MAGIC);
+    out.push(VERSION);
+    out.extend_from_slice(&keys.tag());
+    match message {
+        Message::Heartbeat(heartbeat) => {
+            out.push(KIND_HEARTBEAT);
+            put_heartbeat(&mut out, heartbeat);
+        }
+        Message::Word(word) => {
+            out.push(KIND_WORD);
+            put_word(&mut out, word);
+        }
+    }
+    let code = keys.sign(&out);
+    out.extend_from_slice(&code);
+    out
+}
+
+/// Reads a datagram.
+///
+/// # Errors
+///
+/// Why it is not to be believed or understood.
+pub fn decode(bytes: &[u8], keys: &Keys) -> Result<Message, Rejected> {
+    if bytes.len() > MAX_DATAGRAM {
+        return Err(Rejected::TooLong);
+    }
+    let (signed, code) = bytes.split_last_chunk::<CODE_LEN>().ok_or(Rejected::TooShort)?;
+    // Every message has a kind, so that one byte more than the prefix is the least.
+    if signed.len() <= PREFIX_LEN {
+        return Err(Rejected::TooShort);
+    }
+    let mut reader = Reader(signed);
+    if reader.array() != Some(MAGIC) {
+        return Err(Rejected::BadMagic);
+    }
+    if reader.u8() != Some(VERSION) {
+        return Err(Rejected::UnknownVersion);
+    }
+    if reader.array() != Some(keys.tag()) {
+        return Err(Rejected::ForeignCluster);
+    }
+    if !keys.verify(signed, code) {
+        return Err(Rejected::BadMac);
+    }
+    body(&mut reader).map_err(Rejected::Malformed)
+}
+
+fn body(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
+    let message = match need(reader.u8())? {
+        KIND_HEARTBEAT => Message::Heartbeat(take_heartbeat(reader)?),
+        KIND_WORD => Message::Word(take_word(reader)?),
+        _ => return Err(Malformed::Kind),
+    };
+    if reader.0.is_empty() { Ok(message) } else { Err(Malformed::Trailing) }
+}
+
+fn put_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat) {
+    put_u64(out, heartbeat.sender.0);
+    put_u64(out, heartbeat.receiver.0);
+    put_u64(out, heartbeat.incarnation);
+    put_u64(out, heartbeat.sequence);
+    put_duration(out, heartbeat.interval);
+    put_u64(out, heartbeat.config_digest);
+    out.push(match heartbeat.health {
+        Health::Healthy => 0,
+        Health::Fault => 1,
+        Health::Drained => 2,
+    });
+    out.push(
+        flag(ECHO, heartbeat.echo.is_some())
+            | flag(STATES, heartbeat.states.is_some())
+            | flag(SOLICIT, heartbeat.solicit)
+            | flag(LEAVING, heartbeat.leaving)
+            | flag(SLOW_SIDE_ALIVE, heartbeat.slow_side_alive),
+    );
+    put_u32(out, heartbeat.states_version);
+    put_u32(out, heartbeat.states_seen);
+    if let Some(echo) = &heartbeat.echo {
+        put_u64(out, echo.incarnation);
+        put_u64(out, echo.sequence);
+        put_duration(out, echo.age);
+    }
+    if let Some(states) = &heartbeat.states {
+        put_states(out, states);
+    }
+}
+
+fn take_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, Malformed> {
+    let sender = NodeId(need(reader.u64())?);
+    let receiver = NodeId(need(reader.u64())?);
+    let incarnation = need(reader.u64())?;
+    let sequence = need(reader.u64())?;
+    let interval = take_duration(reader)?;
+    let config_digest = need(reader.u64())?;
+    let health = match need(reader.u8())? {
+        0 => Health::Healthy,
+        1 => Health::Fault,
+        2 => Health::Drained,
+        _ => return Err(Malformed::Health),
+    };
+    let flags = take_flags(reader, HEARTBEAT_FLAGS)?;
+    let states_version = need(reader.u32())?;
+    let states_seen = need(reader.u32())?;
+    let echo = when(flags & ECHO != 0, || {
+        Ok(Echo {
+            incarnation: need(reader.u64())?,
+            sequence: need(reader.u64())?,
+            age: take_duration(reader)?,
+        })
+    })?;
+    let states = when(flags & STATES != 0, || take_states(reader))?;
+    Ok(Heartbeat {
+        sender,
+        receiver,
+        incarnation,
+        sequence,
+        echo,
+        interval,
+        config_digest,
+        health,
+        solicit: flags & SOLICIT != 0,
+        leaving: flags & LEAVING != 0,
+        slow_side_alive: flags & SLOW_SIDE_ALIVE != 0,
+        states_version,
+        states_seen,
+        states,
+    })
+}
+
+fn put_states(out: &mut Vec<u8>, states: &States) {
+    assert!(states.groups.len() <= GROUPS_PER_DATAGRAM, "{} groups in one datagram", states.groups.len());
+    assert!(states.index < states.count, "part {} of {}", states.index, states.count);
+    put_u32(out, states.base);
+    put_u16(out, states.index);
+    put_u16(out, states.count);
+    put_u16(out, u16::try_from(states.groups.len()).expect("checked above"));
+    for group in &states.groups {
+        put_u64(out, group.group.0);
+        put_u32(out, group.version);
+        out.push(match group.role {
+            Role::Active => 0,
+            Role::Standby => 1,
+            Role::Fault => 2,
+            Role::Drained => 3,
+        });
+        put_u64(out, group.term);
+        out.push(
+            flag(MOUNTED, group.mounted)
+                | flag(CLAIMING, group.claiming)
+                | flag(PROVING, group.proving)
+                | flag(HITLESS, group.hitless)
+                | flag(HEIR, group.heir.is_some())
+                | flag(OWN_MAC, group.mac.is_some())
+                | flag(ANSWERED_BY, group.answered_by.is_some()),
+        );
+        if let Some(heir) = group.heir {
+            put_u64(out, heir.0);
+        }
+        for mac in [group.mac, group.answered_by].into_iter().flatten() {
+            out.extend_from_slice(&mac.0);
+        }
+    }
+}
+
+fn take_states(reader: &mut Reader<'_>) -> Result<States, Malformed> {
+    let base = need(reader.u32())?;
+    let index = need(reader.u16())?;
+    let count = need(reader.u16())?;
+    if index >= count {
+        return Err(Malformed::Part);
+    }
+    let length = usize::from(need(reader.u16())?);
+    if length > GROUPS_PER_DATAGRAM {
+        return Err(Malformed::Groups);
+    }
+    let groups = (0..length).map(|_| take_group(reader)).collect::<Result<_, _>>()?;
+    Ok(States { base, index, count, groups })
+}
+
+fn take_group(reader: &mut Reader<'_>) -> Result<GroupState, Malformed> {
+    let group = GroupId(need(reader.u64())?);
+    let version = need(reader.u32())?;
+    let role = match need(reader.u8())? {
+        0 => Role::Active,
+        1 => Role::Standby,
+        2 => Role::Fault,
+        3 => Role::Drained,
+        _ => return Err(Malformed::Role),
+    };
+    let term = need(reader.u64())?;
+    let flags = take_flags(reader, GROUP_FLAGS)?;
+    Ok(GroupState {
+        group,
+        version,
+        role,
+        term,
+        mounted: flags & MOUNTED != 0,
+        claiming: flags & CLAIMING != 0,
+        proving: flags & PROVING != 0,
+        hitless: flags & HITLESS != 0,
+        heir: when(flags & HEIR != 0, || need(reader.u64()).map(NodeId))?,
+        mac: when(flags & OWN_MAC != 0, || need(reader.array()).map(Mac))?,
+        answered_by: when(flags & ANSWERED_BY != 0, || need(reader.array()).map(Mac))?,
+    })
+}
+
+fn put_word(out: &mut Vec<u8>, word: &Word) {
+    put_u64(out, word.sender.0);
+    put_u64(out, word.incarnation);
+    match word.kind {
+        WordKind::Holding { at_most } => {
+            out.push(1);
+            put_duration(out, at_most);
+        }
+        WordKind::Resigned => out.push(2),
+        WordKind::LeaseEnds { within } => {
+            out.push(3);
+            put_duration(out, within);
+        }
+    }
+}
+
+fn take_word(reader: &mut Reader<'_>) -> Result<Word, Malformed> {
+    let sender = NodeId(need(reader.u64())?);
+    let incarnation = need(reader.u64())?;
+    let kind = match need(reader.u8())? {
+        1 => WordKind::Holding { at_most: take_duration(reader)? },
+        2 => WordKind::Resigned,
+        3 => WordKind::LeaseEnds { within: take_duration(reader)? },
+        _ => return Err(Malformed::Word),
+    };
+    Ok(Word { sender, incarnation, kind })
+}
+
+fn need<T>(field: Option<T>) -> Result<T, Malformed> {
+    field.ok_or(Malformed::Truncated)
+}
+
+fn when<T>(present: bool, take: impl FnOnce() -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
+    if present { take().map(Some) } else { Ok(None) }
+}
+
+fn take_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Malformed> {
+    let flags = need(reader.u8())?;
+    if flags & !known == 0 { Ok(flags) } else { Err(Malformed::Flags) }
+}
+
+fn take_duration(reader: &mut Reader<'_>) -> Result<Duration, Malformed> {
+    need(reader.u64()).map(Duration::from_micros)
+}
+
+fn flag(bit: u8, set: bool) -> u8 {
+    if set { bit } else { 0 }
+}
+
+fn put_u16(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_duration(out: &mut Vec<u8>, value: Duration) {
+    put_u64(out, u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+}

@@ -1,0 +1,430 @@
+//! Heartbeat datagrams: golden bytes, round trips, forgeries, and bodies that are rightly signed and wrong.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac as _};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+use vipdrift_wire::Mac;
+use vipdrift_wire::heartbeat::{
+    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, MAX_DATAGRAM, Malformed,
+    Message, NodeId, Rejected, Role, States, Word, WordKind, decode, encode,
+};
+
+const SECRET: &[u8] = b"0123456789abcdef";
+
+fn keys() -> Keys {
+    Keys::new("edge", SECRET, None)
+}
+
+/// Bytes from hexadecimal digits; blanks are skipped.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).expect("a digit")).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// Signs any kind and body as the documentation of the format says, without the library's help.
+fn seal(kind: u8, body: &[u8]) -> Vec<u8> {
+    let hmac = |key: &[u8], text: &[u8]| {
+        Hmac::<Sha256>::new_from_slice(key).expect("any length").chain_update(text).finalize().into_bytes()
+    };
+    let tag = Sha256::digest(b"vipdrift cluster\0edge");
+    let mut out = [b"vipd\x01", &tag[..4], &[kind], body].concat();
+    let code = hmac(&hmac(SECRET, b"vipdrift heartbeat key 1\0edge"), &out);
+    out.extend_from_slice(&code[..16]);
+    out
+}
+
+fn small() -> Heartbeat {
+    Heartbeat {
+        sender: NodeId(1),
+        receiver: NodeId(2),
+        incarnation: 3,
+        sequence: 4,
+        echo: None,
+        interval: Duration::from_millis(10),
+        config_digest: 5,
+        health: Health::Healthy,
+        solicit: false,
+        leaving: false,
+        slow_side_alive: false,
+        states_version: 6,
+        states_seen: 7,
+        states: None,
+    }
+}
+
+fn group(number: u64) -> GroupState {
+    GroupState {
+        group: GroupId(number),
+        version: 12,
+        role: Role::Active,
+        term: 13,
+        mounted: true,
+        claiming: true,
+        proving: true,
+        hitless: true,
+        heir: Some(NodeId(14)),
+        mac: Some(Mac([0, 0, 0x5e, 0, 0x53, 1])),
+        answered_by: Some(Mac([0, 0, 0x5e, 0, 0x53, 2])),
+    }
+}
+
+fn large() -> Heartbeat {
+    let bare = GroupState {
+        group: GroupId(15),
+        version: 16,
+        role: Role::Drained,
+        term: 17,
+        mounted: false,
+        claiming: false,
+        proving: false,
+        hitless: false,
+        heir: None,
+        mac: None,
+        answered_by: None,
+    };
+    Heartbeat {
+        echo: Some(Echo { incarnation: 8, sequence: 9, age: Duration::from_micros(1500) }),
+        health: Health::Drained,
+        solicit: true,
+        leaving: true,
+        slow_side_alive: true,
+        states: Some(States { base: 10, index: 0, count: 1, groups: vec![group(11), bare] }),
+        ..small()
+    }
+}
+
+fn word(kind: WordKind) -> Message {
+    Message::Word(Word { sender: NodeId(0x0102_0304_0506_0708), incarnation: 9, kind })
+}
+
+#[test]
+fn golden_heartbeat() {
+    let golden = "76697064 01 25b5211e 01 0000000000000001 0000000000000002 0000000000000003 0000000000000004
+        0000000000002710 0000000000000005 02 1f 00000006 00000007 0000000000000008 0000000000000009 00000000000005dc
+        0000000a 0000 0001 0002 000000000000000b 0000000c 00 000000000000000d 7f 000000000000000e 00005e005301
+        00005e005302 000000000000000f 00000010 03 0000000000000011 00 1e97f85a37e3ffe34e23670a653ec18a";
+    let message = Message::Heartbeat(large());
+    assert_eq!(encode(&message, &keys()), hex(golden));
+    assert_eq!(decode(&hex(golden), &keys()), Ok(message));
+}
+
+#[test]
+fn golden_word() {
+    let golden = "76697064 01 25b5211e 02 0102030405060708 0000000000000009 01 000000000003d090
+        ec7b1d82e1acb9f3269e03d0a3849669";
+    let message = word(WordKind::Holding { at_most: Duration::from_millis(250) });
+    assert_eq!(encode(&message, &keys()), hex(golden));
+    assert_eq!(decode(&hex(golden), &keys()), Ok(message));
+}
+
+#[test]
+fn ids_depend_on_name_and_kind() {
+    assert_eq!(NodeId::of("alpha"), NodeId(0xd4c2_7ff2_8750_4795));
+    assert_eq!(GroupId::of("alpha"), GroupId(0x9148_bf1c_2f6d_4fcd));
+    assert_eq!(NodeId::of("alpha").to_string(), "d4c27ff287504795");
+}
+
+#[test]
+fn a_full_datagram_fits_and_is_nearly_full() {
+    let groups: Vec<_> = (0..GROUPS_PER_DATAGRAM).map(|number| group(number as u64)).collect();
+    let states = Some(States { base: u32::MAX, index: 65_534, count: u16::MAX, groups });
+    let message = Message::Heartbeat(Heartbeat { states, ..large() });
+    let bytes = encode(&message, &keys());
+    assert!(bytes.len() <= MAX_DATAGRAM, "{}", bytes.len());
+    assert!(bytes.len() + 42 > MAX_DATAGRAM, "one more group would have fitted: {}", bytes.len());
+    assert_eq!(decode(&bytes, &keys()), Ok(message));
+}
+
+#[test]
+#[should_panic(expected = "groups in one datagram")]
+fn too_many_groups_are_not_cut() {
+    let groups: Vec<_> = (0..=GROUPS_PER_DATAGRAM).map(|number| group(number as u64)).collect();
+    let states = Some(States { base: 0, index: 0, count: 1, groups });
+    let _ = encode(&Message::Heartbeat(Heartbeat { states, ..small() }), &keys());
+}
+
+#[test]
+#[should_panic(expected = "part 1 of 1")]
+fn an_impossible_part_is_not_sent() {
+    let states = Some(States { base: 0, index: 1, count: 1, groups: vec![] });
+    let _ = encode(&Message::Heartbeat(Heartbeat { states, ..small() }), &keys());
+}
+
+#[test]
+fn durations_saturate() {
+    let heartbeat = Heartbeat { interval: Duration::MAX, ..small() };
+    let Ok(Message::Heartbeat(heard)) = decode(&encode(&Message::Heartbeat(heartbeat), &keys()), &keys())
+    else {
+        panic!("not a heartbeat")
+    };
+    assert_eq!(heard.interval, Duration::from_micros(u64::MAX));
+
+    let heartbeat = Heartbeat { interval: Duration::from_nanos(1_999), ..small() };
+    let Ok(Message::Heartbeat(heard)) = decode(&encode(&Message::Heartbeat(heartbeat), &keys()), &keys())
+    else {
+        panic!("not a heartbeat")
+    };
+    assert_eq!(heard.interval, Duration::from_micros(1));
+}
+
+#[test]
+fn keys_and_clusters() {
+    let message = word(WordKind::Resigned);
+    let old = Keys::new("edge", b"old secret", None);
+    let new = Keys::new("edge", b"new secret", None);
+    let both = Keys::new("edge", b"new secret", Some(b"old secret"));
+    let reversed = Keys::new("edge", b"old secret", Some(b"new secret"));
+    let foreign = Keys::new("core", b"old secret", None);
+
+    assert_eq!(decode(&encode(&message, &old), &both), Ok(message.clone()));
+    assert_eq!(decode(&encode(&message, &new), &both), Ok(message.clone()));
+    assert_eq!(decode(&encode(&message, &both), &new), Ok(message.clone()), "signs with the current key");
+    assert_eq!(decode(&encode(&message, &both), &old), Err(Rejected::BadMac));
+    assert_eq!(decode(&encode(&message, &both), &reversed), Ok(message.clone()));
+    assert_eq!(decode(&encode(&message, &old), &new), Err(Rejected::BadMac));
+    assert_eq!(decode(&encode(&message, &foreign), &old), Err(Rejected::ForeignCluster));
+
+    // The cluster's name is part of the key, not of the tag alone.
+    let mut forged = encode(&message, &foreign);
+    forged[5..9].copy_from_slice(&encode(&message, &old)[5..9]);
+    assert_eq!(decode(&forged, &old), Err(Rejected::BadMac));
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let text = format!("{:?}", Keys::new("edge", b"visible", Some(b"visible")));
+    assert_eq!(text, "Keys { .. }");
+}
+
+#[test]
+fn not_a_datagram() {
+    let good = encode(&word(WordKind::Resigned), &keys());
+    for length in 0..26 {
+        assert_eq!(decode(&good[..length], &keys()), Err(Rejected::TooShort), "{length} bytes");
+    }
+    for length in 26..good.len() {
+        assert_eq!(decode(&good[..length], &keys()), Err(Rejected::BadMac), "{length} bytes");
+    }
+    assert_eq!(decode(&[0; MAX_DATAGRAM], &keys()), Err(Rejected::BadMagic));
+    assert_eq!(decode(&[0; MAX_DATAGRAM + 1], &keys()), Err(Rejected::TooLong));
+    for (position, expected) in [
+        (0, Rejected::BadMagic),
+        (3, Rejected::BadMagic),
+        (4, Rejected::UnknownVersion),
+        (5, Rejected::ForeignCluster),
+        (8, Rejected::ForeignCluster),
+        (9, Rejected::BadMac),
+        (good.len() - 1, Rejected::BadMac),
+    ] {
+        let mut bad = good.clone();
+        bad[position] ^= 0x10;
+        assert_eq!(decode(&bad, &keys()), Err(expected), "byte {position}");
+    }
+}
+
+#[test]
+fn every_single_bit_counts() {
+    for message in [
+        Message::Heartbeat(small()),
+        Message::Heartbeat(large()),
+        word(WordKind::Resigned),
+        word(WordKind::Holding { at_most: Duration::from_millis(250) }),
+        word(WordKind::LeaseEnds { within: Duration::from_secs(2) }),
+    ] {
+        let good = encode(&message, &keys());
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bad, &keys()).is_err(), "bit {bit} of {message:?}");
+        }
+    }
+}
+
+/// Takes the kind and body out of a datagram.
+fn unseal(datagram: &[u8]) -> (u8, Vec<u8>) {
+    (datagram[9], datagram[10..datagram.len() - 16].to_vec())
+}
+
+#[test]
+fn rightly_signed_and_malformed() {
+    let (kind, body) = unseal(&encode(&Message::Heartbeat(large()), &keys()));
+    assert_eq!(
+        decode(&seal(kind, &body), &keys()),
+        Ok(Message::Heartbeat(large())),
+        "the test signs as the library does"
+    );
+    for (position, value, expected) in [
+        (48, 3, Malformed::Health),
+        (49, 0x3f, Malformed::Flags),
+        (49, 0x9f, Malformed::Flags),
+        // Without the flag of the echo, the states begin where the echo was.
+        (49, 0x1e, Malformed::Trailing),
+        (49, 0x1d, Malformed::Trailing),
+        // index 1 of 1; 0 parts; group counts.
+        (87, 1, Malformed::Part),
+        (89, 0, Malformed::Part),
+        (90, 1, Malformed::Groups),
+        (91, 31, Malformed::Groups),
+        (91, 30, Malformed::Truncated),
+        (91, 1, Malformed::Trailing),
+        (104, 4, Malformed::Role),
+        (113, 0xff, Malformed::Flags),
+        (113, 0x3f, Malformed::Trailing),
+    ] {
+        let mut bad = body.clone();
+        bad[position] = value;
+        assert_eq!(
+            decode(&seal(kind, &bad), &keys()),
+            Err(Rejected::Malformed(expected)),
+            "byte {position} = {value}"
+        );
+    }
+    for length in 0..body.len() {
+        let expected = Err(Rejected::Malformed(Malformed::Truncated));
+        assert_eq!(decode(&seal(kind, &body[..length]), &keys()), expected, "{length} bytes");
+    }
+    let longer = [&body[..], &[0]].concat();
+    assert_eq!(decode(&seal(kind, &longer), &keys()), Err(Rejected::Malformed(Malformed::Trailing)));
+    for kind in [0, 3, 255] {
+        assert_eq!(decode(&seal(kind, &body), &keys()), Err(Rejected::Malformed(Malformed::Kind)));
+    }
+}
+
+#[test]
+fn rightly_signed_and_malformed_words() {
+    for message in [word(WordKind::Resigned), word(WordKind::LeaseEnds { within: Duration::from_secs(1) })] {
+        let (kind, body) = unseal(&encode(&message, &keys()));
+        assert_eq!(decode(&seal(kind, &body), &keys()), Ok(message));
+        for length in 0..body.len() {
+            let expected = Err(Rejected::Malformed(Malformed::Truncated));
+            assert_eq!(decode(&seal(kind, &body[..length]), &keys()), expected, "{length} bytes");
+        }
+        let longer = [&body[..], &[0]].concat();
+        assert_eq!(decode(&seal(kind, &longer), &keys()), Err(Rejected::Malformed(Malformed::Trailing)));
+        for value in [0, 4, 255] {
+            let mut bad = body.clone();
+            bad[16] = value;
+            assert_eq!(decode(&seal(kind, &bad), &keys()), Err(Rejected::Malformed(Malformed::Word)));
+        }
+    }
+}
+
+fn micros() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_micros)
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Active), Just(Role::Standby), Just(Role::Fault), Just(Role::Drained)]
+}
+
+fn any_mac() -> impl Strategy<Value = Mac> {
+    any::<[u8; 6]>().prop_map(Mac)
+}
+
+prop_compose! {
+    fn group_state()(
+        (group, version, role, term) in (any::<u64>(), any::<u32>(), role(), any::<u64>()),
+        (mounted, claiming, proving, hitless) in any::<(bool, bool, bool, bool)>(),
+        heir in option::of(any::<u64>()),
+        (mac, answered_by) in (option::of(any_mac()), option::of(any_mac())),
+    ) -> GroupState {
+        GroupState {
+            group: GroupId(group), version, role, term, mounted, claiming, proving, hitless, heir: heir.map(NodeId),
+            mac, answered_by,
+        }
+    }
+}
+
+prop_compose! {
+    fn states()(
+        base: u32,
+        (index, count) in (1..=u16::MAX).prop_flat_map(|count| (0..count, Just(count))),
+        groups in vec(group_state(), 0..=GROUPS_PER_DATAGRAM),
+    ) -> States {
+        States { base, index, count, groups }
+    }
+}
+
+prop_compose! {
+    fn heartbeat()(
+        (sender, receiver, incarnation, sequence) in any::<(u64, u64, u64, u64)>(),
+        echo in option::of((any::<u64>(), any::<u64>(), micros())),
+        (interval, config_digest) in (micros(), any::<u64>()),
+        health in prop_oneof![Just(Health::Healthy), Just(Health::Fault), Just(Health::Drained)],
+        (solicit, leaving, slow_side_alive) in any::<(bool, bool, bool)>(),
+        (states_version, states_seen) in any::<(u32, u32)>(),
+        states in option::of(states()),
+    ) -> Heartbeat {
+        Heartbeat {
+            sender: NodeId(sender), receiver: NodeId(receiver), incarnation, sequence,
+            echo: echo.map(|(incarnation, sequence, age)| Echo { incarnation, sequence, age }),
+            interval, config_digest, health, solicit, leaving, slow_side_alive, states_version, states_seen, states,
+        }
+    }
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let kind = prop_oneof![
+        micros().prop_map(|at_most| WordKind::Holding { at_most }),
+        Just(WordKind::Resigned),
+        micros().prop_map(|within| WordKind::LeaseEnds { within }),
+    ];
+    prop_oneof![
+        heartbeat().prop_map(Message::Heartbeat),
+        (any::<u64>(), any::<u64>(), kind).prop_map(|(sender, incarnation, kind)| {
+            Message::Word(Word { sender: NodeId(sender), incarnation, kind })
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_said_is_heard(message in message()) {
+        let bytes = encode(&message, &keys());
+        prop_assert!(bytes.len() <= MAX_DATAGRAM);
+        prop_assert_eq!(decode(&bytes, &keys()), Ok(message));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_rejected(message in message(), bit: prop::sample::Index) {
+        let mut bytes = encode(&message, &keys());
+        let bit = bit.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(decode(&bytes, &keys()).is_err());
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..MAX_DATAGRAM + 2)) {
+        prop_assert!(decode(&bytes, &keys()).is_err());
+    }
+
+    /// Whoever has the key may send anything: it is rejected, or it is the one encoding of what it says.
+    #[test]
+    fn decoding_is_injective(kind in 0u8..4, body in vec(any::<u8>(), 0..300)) {
+        let datagram = seal(kind, &body);
+        if let Ok(message) = decode(&datagram, &keys()) {
+            prop_assert_eq!(encode(&message, &keys()), datagram);
+        }
+    }
+
+    /// The same from close by: valid bodies with a few bytes changed, so that many still decode.
+    #[test]
+    fn decoding_is_injective_close_by(
+        message in message(), spoils in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+    ) {
+        let (kind, mut body) = unseal(&encode(&message, &keys()));
+        for (position, value) in spoils {
+            let position = position.index(body.len());
+            body[position] = value;
+        }
+        let datagram = seal(kind, &body);
+        if let Ok(message) = decode(&datagram, &keys()) {
+            prop_assert_eq!(encode(&message, &keys()), datagram);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The project's own chores: `cargo xtask test` and what it is made of.
+
+mod metadata;
+mod report;
+mod suite;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use metadata::Metadata;
+use report::Report;
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+test   everything that must hold: tools, format, lints, documentation, tidiness, tests
+tidy   the walls between the packages and the rules of the text, without building anything";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let chore = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test,
+        ["tidy"] => tidy_alone,
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let metadata = match Metadata::load() {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    chore(&metadata).close()
+}
+
+/// Goes on after a failed step, so that one run shows all there is to repair; but without tools nothing is
+/// begun.
+fn test(metadata: &Metadata) -> Report {
+    let mut report = Report::default();
+    let mut path = None;
+    report.step("tools", || {
+        path = tools::ensure(&metadata.target_directory)?;
+        Ok(())
+    });
+    if report.has_failed() {
+        return report;
+    }
+    report.step("tidy", || tidy::check(metadata));
+    report.step("format", || suite::cargo(metadata, &["fmt", "--all", "--check"]));
+    report.step("lints", || {
+        suite::cargo(metadata, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    report.step("documentation", || suite::documentation(metadata));
+    report.step("build", || suite::cargo(metadata, &["build", "--workspace"]));
+    report.tests("tests", || suite::tests(metadata, path.as_deref()));
+    report
+}
+
+fn tidy_alone(metadata: &Metadata) -> Report {
+    let mut report = Report::default();
+    report.step("tidy", || tidy::check(metadata));
+    report
+}

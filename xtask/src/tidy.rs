@@ -1,0 +1,112 @@
+//! Rules that no compiler checks. None of them builds anything.
+
+mod documents;
+mod source;
+mod walls;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::metadata::Metadata;
+
+/// Checks every rule.
+///
+/// # Errors
+///
+/// Every breach, a line each.
+pub(crate) fn check(metadata: &Metadata) -> Result<(), String> {
+    let mut breaches = walls::check(metadata);
+    breaches.extend(manifests(metadata)?);
+    for package in metadata.members() {
+        let room = source::Room::of(&package.name);
+        for file in files(package.folder(), "rs")? {
+            let shown = file.strip_prefix(&metadata.workspace_root).unwrap_or(&file);
+            breaches.extend(source::check(shown, &room, &read(&file)?));
+        }
+    }
+    let dependencies = metadata.workspace_root.join("docs/dependencies.md");
+    let mut texts = files(&metadata.workspace_root.join("docs"), "md")?;
+    texts.extend(
+        ["README.md", "LICENSE-MIT", "LICENSE-APACHE"].map(|name| metadata.workspace_root.join(name)),
+    );
+    if !texts.contains(&dependencies) {
+        texts.push(dependencies.clone());
+    }
+    for file in texts {
+        match read(&file) {
+            Ok(text) => {
+                breaches.extend(documents::links(&file, &text));
+                if file == dependencies {
+                    breaches.extend(documents::dependencies(&text, metadata));
+                }
+            }
+            Err(error) => breaches.push(error),
+        }
+    }
+    if breaches.is_empty() { Ok(()) } else { Err(breaches.join("\n")) }
+}
+
+/// Every package takes the workspace's lints, which forbid `unsafe`; but the platform, which has its own
+/// list.
+fn manifests(metadata: &Metadata) -> Result<Vec<String>, String> {
+    let mut breaches = Vec::new();
+    for package in metadata.members().filter(|package| package.name != source::UNSAFE) {
+        if !takes_lints(&read(&package.manifest_path)?) {
+            breaches
+                .push(format!("{}: `[lints] workspace = true` is missing", package.manifest_path.display()));
+        }
+    }
+    Ok(breaches)
+}
+
+fn takes_lints(manifest: &str) -> bool {
+    let lines: Vec<&str> = manifest.lines().map(str::trim).collect();
+    lines.windows(2).any(|pair| pair == ["[lints]", "workspace = true"])
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// All files with this extension in a folder and below.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |error| format!("{}: {error}", folder.display());
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|found| found == extension) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lints_are_taken_or_not() {
+        assert!(takes_lints("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"));
+        assert!(!takes_lints("[package]\nlints = 1\n[lints.rust]\nunsafe_code = \"deny\"\n"));
+        assert!(!takes_lints("[lints]\n[dependencies]\nworkspace = true"));
+    }
+
+    #[test]
+    fn files_below_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        for name in ["a/b/one.rs", "two.rs", "three.md"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = files(folder.path(), "rs").unwrap();
+        assert_eq!(found, [folder.path().join("a/b/one.rs"), folder.path().join("two.rs")]);
+        assert!(files(&folder.path().join("none"), "rs").is_err());
+    }
+}

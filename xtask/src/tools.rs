@@ -1,0 +1,164 @@
+//! Programs that the tests run and that Rust does not bring: found, or brought here.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A program, and the Debian package that has it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// All programs that some test needs.
+const TOOLS: [Tool; 1] = [
+    // The independent dissector of crates/wire/tests/dissector.rs.
+    Tool { program: "tshark", package: "tshark" },
+];
+
+/// Makes sure that every tool can be run. Root gets missing ones installed; for anybody else they are
+/// unpacked below `target`, and the search path to be used is returned.
+///
+/// # Errors
+///
+/// Why they are not there, and the command that would bring them.
+pub(crate) fn ensure(target: &Path) -> Result<Option<OsString>, String> {
+    let unpacked = target.join("tools");
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    if missing(&path).is_empty() {
+        return Ok(None);
+    }
+    let packages: Vec<&str> = missing(&path).iter().map(|tool| tool.package).collect();
+    let by_hand = format!("to install what is missing: apt-get install -y {}", packages.join(" "));
+    if is_root() {
+        install(&packages).map_err(|error| format!("{error}\n{by_hand}"))?;
+    } else {
+        path = prepend(&unpacked.join("bin"), &path);
+        if !missing(&path).is_empty() {
+            unpack(&packages, &unpacked).map_err(|error| format!("{error}\n{by_hand}"))?;
+        }
+    }
+    match missing(&path)[..] {
+        [] => Ok(Some(path)),
+        [Tool { program, .. }, ..] => Err(format!("{program} is still missing\n{by_hand}")),
+    }
+}
+
+fn missing(path: &OsStr) -> Vec<&'static Tool> {
+    let runnable = |file: PathBuf| {
+        fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    TOOLS
+        .iter()
+        .filter(|tool| !std::env::split_paths(path).any(|folder| runnable(folder.join(tool.program))))
+        .collect()
+}
+
+fn prepend(folder: &Path, path: &OsStr) -> OsString {
+    let mut joined = folder.as_os_str().to_owned();
+    joined.push(":");
+    joined.push(path);
+    joined
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
+}
+
+/// Installs packages for the whole machine, fetching the lists of packages only if that is needed.
+fn install(packages: &[&str]) -> Result<(), String> {
+    let arguments = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&arguments).or_else(|_| apt(&["update"]).and_then(|()| apt(&arguments)))
+}
+
+/// Fetches packages, and those that they depend on and the machine lacks, without changing the machine, and
+/// unpacks them into `folder`, with a starter for each tool in `folder/bin`.
+fn unpack(packages: &[&str], folder: &Path) -> Result<(), String> {
+    let apt_folder = folder.join("apt");
+    let archives = apt_folder.join("cache/archives");
+    for needed in ["state/lists/partial", "cache/archives/partial"] {
+        make_folder(&apt_folder.join(needed))?;
+    }
+    let option = |name: &str, value: PathBuf| format!("-o{name}={}", value.display());
+    let options = [
+        option("Dir::State", apt_folder.join("state")),
+        option("Dir::State::status", PathBuf::from("/var/lib/dpkg/status")),
+        option("Dir::Cache", apt_folder.join("cache")),
+        option("Dir::Log", apt_folder.clone()),
+        "-oDebug::NoLocking=1".into(),
+    ];
+    let apt = |arguments: &[&str]| run(Command::new("apt-get").args(&options).args(arguments));
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends", "--download-only"], packages].concat())?;
+    for entry in fs::read_dir(&archives).map_err(|error| format!("{}: {error}", archives.display()))? {
+        let archive = entry.map_err(|error| format!("{}: {error}", archives.display()))?.path();
+        if archive.extension() == Some(OsStr::new("deb")) {
+            run(Command::new("dpkg").arg("-x").arg(&archive).arg(folder))?;
+        }
+    }
+    make_folder(&folder.join("bin"))?;
+    TOOLS.iter().filter(|tool| packages.contains(&tool.package)).try_for_each(|tool| starter(tool, folder))
+}
+
+/// Writes a script that starts an unpacked tool with the libraries unpacked beside it.
+fn starter(tool: &Tool, folder: &Path) -> Result<(), String> {
+    let real = folder.join("usr/bin").join(tool.program);
+    if !real.exists() {
+        return Err(format!("{} has no {}", tool.package, tool.program));
+    }
+    let script = format!(
+        "#!/bin/sh\nfor folder in '{0}'/usr/lib/*-linux-gnu*; do\n  LD_LIBRARY_PATH=\"$folder\"\ndone\n\
+         export LD_LIBRARY_PATH\nexec '{0}/usr/bin/{1}' \"$@\"\n",
+        folder.display(),
+        tool.program
+    );
+    let file = folder.join("bin").join(tool.program);
+    fs::write(&file, script)
+        .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o755)))
+        .map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn make_folder(folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+/// Runs a command; what it says on its standard output is left out unless it fails.
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("{name} does not start: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{}{name}: {}", String::from_utf8_lossy(&output.stdout), output.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_missing_until_it_can_be_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().as_os_str();
+        assert_eq!(missing(path).len(), TOOLS.len());
+        for tool in &TOOLS {
+            fs::write(folder.path().join(tool.program), "").unwrap();
+        }
+        assert_eq!(missing(path).len(), TOOLS.len());
+        for tool in &TOOLS {
+            let program = folder.path().join(tool.program);
+            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        assert!(missing(path).is_empty());
+        assert!(missing(&prepend(folder.path(), OsStr::new("/nowhere"))).is_empty());
+    }
+}
