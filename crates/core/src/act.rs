@@ -27,7 +27,6 @@ impl Node {
         g.answered_by = None;
         g.verifications = 0;
         g.noted.clear();
-        g.foreign_since = None;
         g.state = State::Mounting { plan: NEXT_PLAN, from, because };
     }
 

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{GroupState, NodeId, Role};
 
-use crate::config::{Failback, IsolatedPolicy, OccupiedPolicy, Switchover};
+use crate::config::{Failback, IsolatedPolicy, Switchover};
 use crate::group::{Because, Released, State};
 use crate::node::{Node, spell};
-use crate::occupancy::{Answer, Verdict};
-use crate::peer::Liveness;
+use crate::occupancy::Verdict;
+use crate::peer::{Liveness, is_holding};
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
-use crate::tuning::{OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS};
 
 impl Node {
     /// Decides about one group on what is known now.
@@ -23,202 +22,6 @@ impl Node {
             State::Proving { since } => self.consider_proof(group, since),
             State::Releasing { .. } => {}
         }
-    }
-
-    // ---- Standby ----------------------------------------------------------------------------------------------
-
-    fn consider_claim(&mut self, group: usize) {
-        let eligible = self.is_eligible(group);
-        if let Some(holder) = self.holder(group) {
-            self.groups[group].released = None;
-            if eligible && self.is_handed_over(holder, group) {
-                let reason = format!("{} hands over without a gap", self.peers[holder].name);
-                return self.begin_mounting(group, Because::new(reason));
-            }
-            if eligible && self.peers[holder].is_suspect() {
-                self.keep_asking(group);
-            } else {
-                self.stop_asking(group);
-            }
-            return;
-        }
-        if !eligible {
-            self.stop_asking(group);
-            return;
-        }
-        if self.takes_released(group) {
-            return;
-        }
-        self.keep_asking(group);
-        let verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
-        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
-        match verdict {
-            Verdict::Free if ready => {
-                let because = self.explain_claim(group, None);
-                self.begin_mounting(group, because);
-            }
-            Verdict::Occupied(answer) => self.consider_occupied(group, answer, ready),
-            Verdict::Free | Verdict::Unknown => {}
-        }
-    }
-
-    fn keep_asking(&mut self, group: usize) {
-        if !self.groups[group].occupancy.is_asking() {
-            self.start_asking(group);
-        }
-    }
-
-    /// An active peer names this node to mount before it unmounts.
-    fn is_handed_over(&self, holder: usize, group: usize) -> bool {
-        self.peers[holder].remote(self.groups[group].id).is_some_and(|state| {
-            state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
-        })
-    }
-
-    /// A holder that unmounted and said so leaves nothing to ask: the heir mounts on the word.
-    fn takes_released(&mut self, group: usize) -> bool {
-        let Some(released) = self.groups[group].released.clone() else { return false };
-        if self.now.since(released.at) > RELEASE_NEWS {
-            self.groups[group].released = None;
-            return false;
-        }
-        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
-        if !ready || self.foreign_answer(group).is_some() {
-            return false;
-        }
-        let because = self.explain_claim(group, Some(&released));
-        self.begin_mounting(group, because);
-        true
-    }
-
-    /// A recent answer for a VIP by a machine that is no node.
-    pub(crate) fn foreign_answer(&self, group: usize) -> Option<Answer> {
-        self.groups[group]
-            .occupancy
-            .answer_since(self.now - OCCUPIED_NEWS)
-            .filter(|answer| self.peer_of_mac(group, answer.mac).is_none())
-    }
-
-    /// Nobody in the cluster is known to hold the group, and yet somebody answers.
-    fn consider_occupied(&mut self, group: usize, answer: Answer, ready: bool) {
-        let now = self.now;
-        let address = self.config.vips[answer.vip.0].address.addr();
-        let since = self.groups[group]
-            .ghost
-            .map(|ghost| ghost.since)
-            .or(self.groups[group].occupancy.asking_since())
-            .unwrap_or(now);
-        let owner = self.peer_of_mac(group, answer.mac);
-        let named =
-            owner.map_or_else(|| "no node of this cluster".to_owned(), |peer| self.peers[peer].name.clone());
-        let reason = match self.groups[group].ghost {
-            Some(ghost) => {
-                format!(
-                    "{} silent, {address} answered by {} ({named})",
-                    self.node_name(ghost.node),
-                    answer.mac
-                )
-            }
-            None => format!("{address} answered by {} ({named})", answer.mac),
-        };
-        if self.groups[group].noted != reason {
-            self.groups[group].noted.clone_from(&reason);
-            self.groups[group].reason.clone_from(&reason);
-            let name = self.group_name(group).to_owned();
-            self.warn(format!("{name}: {reason}; staying standby"));
-        }
-        if !ready {
-            return;
-        }
-        match owner {
-            Some(peer) => {
-                // A correct kernel lets go when the lease ends; after that the machine lives or a proxy answers.
-                let Some(lease) = self.config.lease else { return };
-                if now.since(since) < lease + Duration::from_secs(1) {
-                    return;
-                }
-                let kernel = &self.peers[peer].kernel;
-                let lives = kernel.echo_answer.is_some_and(|at| now.since(at) < Duration::from_secs(1));
-                if lives || self.groups[group].echoes < ROUNDS {
-                    self.ask_echo(group, peer);
-                    return;
-                }
-                let mut because = self.explain_claim(group, None);
-                because.reason =
-                    format!("{named} dead: its MAC still answers for {address}, but not its machine");
-                self.begin_mounting(group, because);
-            }
-            None if self.config.groups[group].occupied == OccupiedPolicy::Claim
-                && now.since(since) >= self.tuning.dead =>
-            {
-                let mut because = self.explain_claim(group, None);
-                because.reason = format!("{reason}, claimed as configured");
-                self.begin_mounting(group, because);
-            }
-            None => {}
-        }
-    }
-
-    /// Asks a machine whose MAC answers for a VIP, but whose daemon is silent, by ICMP echo at its own address.
-    fn ask_echo(&mut self, group: usize, peer: usize) {
-        let now = self.now;
-        let pause = Duration::from_millis(50);
-        if self.groups[group].echo_at.is_some_and(|at| now.since(at) < pause) {
-            return;
-        }
-        self.groups[group].echo_at = Some(now);
-        let lives =
-            self.peers[peer].kernel.echo_answer.is_some_and(|at| now.since(at) < Duration::from_secs(1));
-        self.groups[group].echoes = if lives { 0 } else { self.groups[group].echoes + 1 };
-        for to in self.peers[peer].addresses.clone() {
-            self.act(crate::Action::SendEcho { to });
-        }
-    }
-
-    /// Why this node claims, with what it rests on.
-    fn explain_claim(&self, group: usize, released: Option<&Released>) -> Because {
-        let g = &self.groups[group];
-        let vip = self.config.groups[group].vips.first().map(|vip| self.config.vips[vip.0].address.addr());
-        let address = vip.map_or_else(|| "no VIP".to_owned(), |address| address.to_string());
-        let mut because = Because::default();
-        if let Some(released) = released {
-            let by = self.node_name(released.by);
-            let ago = spell(self.now.since(released.at));
-            because.reason = format!("{by} let go");
-            because.evidence.push(format!("{by} unmounted and said so {ago} ago"));
-        } else {
-            let (rounds, silent) = g.occupancy.silence(self.now);
-            because.reason = match g.ghost {
-                Some(ghost) => format!("{} silent, {address} not answered", self.node_name(ghost.node)),
-                None => format!("nobody holds it, {address} not answered"),
-            };
-            because
-                .evidence
-                .push(format!("{address} asked for {rounds} times in {}, no answer", spell(silent)));
-        }
-        for (index, peer) in self.peers.iter().enumerate() {
-            let line = match peer.liveness {
-                Liveness::Unknown => format!("{} never heard", peer.name),
-                Liveness::Alive | Liveness::Suspect { .. } => {
-                    let role = peer.remote(g.id).map_or("unknown", |state| role_word(state.role));
-                    format!("{} heard, {role}", peer.name)
-                }
-                Liveness::Left => format!("{} has left", peer.name),
-                Liveness::Silent { host_dead, .. } => {
-                    let ago = peer.last_heard.map_or_else(String::new, |at| spell(self.now.since(at)));
-                    let kernel = if host_dead {
-                        format!(", its machine asked {} times in vain", peer.kernel.silence())
-                    } else {
-                        String::new()
-                    };
-                    let proof = self.proof_of_network(index, self.now - self.tuning.dead);
-                    let proof = proof.map_or_else(String::new, |proof| format!("; not cut off: {proof}"));
-                    format!("{} last heard {ago} ago{kernel}{proof}", peer.name)
-                }
-            };
-            because.evidence.push(line);
-        }
-        because
     }
 
     // ---- Mounting, Active -------------------------------------------------------------------------------------
@@ -501,7 +304,7 @@ impl Node {
     }
 
     /// This node has listened long enough, was not away, and knows that its link works.
-    fn is_ready(&self, group: usize) -> bool {
+    pub(crate) fn is_ready(&self, group: usize) -> bool {
         !self.listening
             && self.away.is_none()
             && self.interfaces[self.config.groups[group].interface.0].proven
@@ -515,10 +318,12 @@ impl Node {
 
     fn ineligible_reason(&self, group: usize) -> String {
         let faults = self.faults(group);
-        if faults.is_empty() && self.drained {
+        if !faults.is_empty() {
+            faults.join(", ")
+        } else if self.drained {
             "drained by an operator".to_owned()
         } else {
-            faults.join(", ")
+            "this node is not among the group's nodes".to_owned()
         }
     }
 
@@ -535,15 +340,10 @@ impl Node {
             None => faults.push(format!("{name} not yet reported")),
             Some(facts) if !facts.present => faults.push(format!("{name} is missing")),
             Some(facts) if !facts.running => faults.push(format!("{name} has no carrier or is down")),
-            Some(facts) => {
-                let near = |vip: &crate::VipIndex| {
-                    let address = self.config.vips[vip.0].address.addr();
-                    facts.addresses.iter().any(|net| net.contains(&address))
-                };
-                if g.subnet_seen && !self.config.groups[group].vips.iter().any(near) {
-                    faults.push(format!("{name} has lost its address in the VIPs' subnet"));
-                }
+            Some(_) if g.subnet_seen && !self.is_in_subnet(group) => {
+                faults.push(format!("{name} has lost its address in the VIPs' subnet"));
             }
+            Some(_) => {}
         }
         if interface.isolated {
             let holds = g.wants_vips();
@@ -555,6 +355,13 @@ impl Node {
             faults.push(fault.clone());
         }
         faults
+    }
+
+    /// The group's interface has an address of its own in the subnet of a VIP.
+    pub(crate) fn is_in_subnet(&self, group: usize) -> bool {
+        let config = &self.config.groups[group];
+        let interface = &self.interfaces[config.interface.0];
+        config.vips.iter().any(|vip| interface.address_near(self.config.vips[vip.0].address.addr()).is_some())
     }
 
     pub(crate) fn role(&self, group: usize) -> RoleName {
@@ -614,15 +421,23 @@ impl Node {
 
     /// A peer has said something new of a group.
     pub(crate) fn on_remote_change(&mut self, peer: usize, old: Option<&GroupState>, new: &GroupState) {
-        let Some(group) = self.groups.iter().position(|group| group.id == new.group) else { return };
+        let Some(&group) = self.group_by_id.get(&new.group) else { return };
         let id = self.peers[peer].id;
         let now = self.now;
         self.groups[group].term = self.groups[group].term.max(new.term);
+        if let Some(mac) = new.mac
+            && self.peers[peer].macs.insert(mac)
+        {
+            self.interfaces[self.config.groups[group].interface.0].forget_neighbour(mac);
+        }
         if old.is_some_and(is_holding) && !is_holding(new) {
             // A holder that yields to another leaves nothing to take.
             let left_to_nobody = self.holder(group).is_none();
-            self.groups[group].released = left_to_nobody.then_some(Released { by: id, at: now });
-            self.groups[group].ghost = None;
+            let ghost = self.groups[group].ghost.filter(|ghost| ghost.node != id);
+            let ours = new.heir == Some(self.config.id) && !new.claiming && ghost.is_none();
+            self.groups[group].released = left_to_nobody.then_some(Released { by: id, at: now, ours });
+            self.groups[group].ghost = ghost;
+            self.groups[group].resigned = false;
             if let Some(heir) = new.heir.filter(|_| !new.claiming) {
                 let until = now + self.reservation();
                 self.groups[group].reserved = Some((heir, until));
@@ -652,19 +467,5 @@ impl Node {
     /// How long an heir just named has the right to a group before the order counts again.
     pub(crate) fn reservation(&self) -> Duration {
         self.tuning.dead * 2 + Duration::from_millis(100)
-    }
-}
-
-/// Holds the VIPs, or is mounting them. An operator's wish passed on is marked as claiming too, but names an heir.
-fn is_holding(state: &GroupState) -> bool {
-    state.mounted || (state.claiming && state.heir.is_none())
-}
-
-fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::Active => "active",
-        Role::Standby => "standby",
-        Role::Fault => "fault",
-        Role::Drained => "drained",
     }
 }

@@ -1,17 +1,18 @@
 //! Heartbeats out and in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{
-    Echo, GROUPS_PER_DATAGRAM, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind, decode,
-    encode,
+    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind,
+    decode, encode,
 };
 
 use crate::action::Action;
 use crate::config::PathIndex;
 use crate::group::{Ghost, State};
 use crate::node::{Node, spell};
-use crate::peer::{Heard, Liveness};
+use crate::peer::{Heard, Liveness, is_holding, let_go};
 use crate::timer::Timer;
 use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX};
 
@@ -23,27 +24,40 @@ impl Node {
         self.timers.set(Timer::Heartbeat, self.now + self.tuning.heartbeat);
     }
 
-    /// Sends a heartbeat to a peer over all paths, with the group states that it lacks.
+    /// Sends a heartbeat to a peer over all paths. If the peer lacks group states, some of them travel with it: one
+    /// datagram's worth, the next each time, since a peer that is off the net lacks them for ever.
     pub(crate) fn send_heartbeat(&mut self, peer: usize, solicit: bool) {
-        let acknowledged = self.peers[peer].acknowledged;
-        let missing: Vec<GroupState> = if acknowledged == self.states_version {
-            Vec::new()
-        } else {
-            let known = self.groups.iter().map(|group| &group.published);
-            known.filter(|state| state.version > acknowledged).cloned().collect()
-        };
         if solicit {
             self.peers[peer].unheard_solicits = self.peers[peer].unheard_solicits.saturating_add(1);
         }
-        if missing.is_empty() {
-            self.send_datagram(peer, solicit, None);
-            return;
+        let parts = self.missing_states(peer);
+        if parts.is_empty() {
+            return self.send_datagram(peer, solicit, None);
         }
+        let next = self.peers[peer].next_part % parts.len();
+        self.peers[peer].next_part = next + 1;
+        let part = parts.into_iter().nth(next);
+        self.send_datagram(peer, solicit, part);
+    }
+
+    /// Sends all group states that a peer lacks, at once.
+    fn send_states(&mut self, peer: usize, solicit: bool) {
+        for part in self.missing_states(peer) {
+            self.send_datagram(peer, solicit, Some(part));
+        }
+    }
+
+    /// What a peer lacks, in parts that fit a datagram each.
+    fn missing_states(&self, peer: usize) -> Vec<States> {
+        let base = self.peers[peer].acknowledged;
+        if base == self.states_version {
+            return Vec::new();
+        }
+        let known = self.groups.iter().map(|group| &group.published);
+        let missing: Vec<GroupState> = known.filter(|state| state.version > base).copied().collect();
         let count = u16::try_from(missing.len().div_ceil(GROUPS_PER_DATAGRAM)).unwrap_or(u16::MAX);
-        for (index, part) in (0..count).zip(missing.chunks(GROUPS_PER_DATAGRAM)) {
-            let states = States { base: acknowledged, index, count, groups: part.to_vec() };
-            self.send_datagram(peer, solicit, Some(states));
-        }
+        let parts = missing.chunks(GROUPS_PER_DATAGRAM).zip(0..count);
+        parts.map(|(groups, index)| States { base, index, count, groups: groups.to_vec() }).collect()
     }
 
     fn send_datagram(&mut self, index: usize, solicit: bool, states: Option<States>) {
@@ -80,7 +94,7 @@ impl Node {
     fn wire_health(&self) -> Health {
         if self.drained {
             Health::Drained
-        } else if self.groups.iter().any(|group| group.published.role == Role::Fault) {
+        } else if self.faulty > 0 {
             Health::Fault
         } else {
             Health::Healthy
@@ -88,24 +102,31 @@ impl Node {
     }
 
     /// Tells all peers what has changed in this node's groups.
-    pub(crate) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self, touched: &BTreeSet<usize>) {
         let mut changed = false;
-        for group in 0..self.groups.len() {
+        for &group in touched {
             let mut state = self.describe(group);
-            state.version = self.groups[group].published.version;
-            if state.version == 0 || state != self.groups[group].published {
+            let published = self.groups[group].published;
+            state.version = published.version;
+            if state.version == 0 || state != published {
                 if !changed {
                     changed = true;
                     self.states_version += 1;
                 }
                 state.version = self.states_version;
+                self.faulty += usize::from(state.role == Role::Fault);
+                self.faulty -= usize::from(published.role == Role::Fault);
                 self.groups[group].published = state;
             }
         }
-        if changed && self.incarnation != 0 {
+        if changed {
             self.resends = 0;
             for peer in 0..self.peers.len() {
-                self.send_heartbeat(peer, false);
+                if self.peers[peer].is_up() {
+                    self.send_states(peer, false);
+                } else {
+                    self.send_heartbeat(peer, false);
+                }
             }
             self.timers.set(Timer::Resend, self.now + RESEND);
         }
@@ -120,7 +141,7 @@ impl Node {
         }
         self.resends += 1;
         for peer in lacking {
-            self.send_heartbeat(peer, true);
+            self.send_states(peer, true);
         }
         self.timers.set(Timer::Resend, self.now + RESEND * (1 << self.resends));
     }
@@ -140,12 +161,12 @@ impl Node {
         };
         let expected = path.map(|path| self.config.paths[path.0].peer.0);
         let Some(index) = self.peer_index(sender).filter(|&index| expected == Some(index)) else {
-            return self.reject("unknown sender");
+            return self.reject("unknown_sender");
         };
         match message {
             Message::Word(word) => self.on_word(index, &word),
             Message::Heartbeat(heartbeat) if heartbeat.receiver != self.config.id => {
-                self.reject("not for this node")
+                self.reject("not_for_this_node")
             }
             Message::Heartbeat(heartbeat) => self.on_heartbeat(index, &heartbeat),
         }
@@ -160,21 +181,28 @@ impl Node {
             Heard::Duplicate => {}
             Heard::Stale => self.reject("replayed"),
             Heard::Unproven => {
-                self.reject("unproven incarnation");
+                self.reject("unproven_incarnation");
                 self.answer_unproven(index, heartbeat);
             }
             Heard::Alive { returned, restarted, changes } => {
                 self.counters.heartbeats_heard += 1;
+                let was_up = matches!(before, Liveness::Alive | Liveness::Suspect { .. });
                 if returned {
                     self.on_return(index, before, restarted);
+                }
+                if !was_up || restarted {
+                    self.resends = 0;
+                    self.send_states(index, false);
+                    self.timers.set_sooner(Timer::Resend, self.now + RESEND);
                 }
                 self.arm_peer(index);
                 self.prove_links();
                 if self.away.is_some() {
                     self.revisit_all();
                 }
+                // What a peer said before it was lost from hearing is no news when it says something else now.
                 for (old, new) in changes {
-                    self.on_remote_change(index, old.as_ref(), &new);
+                    self.on_remote_change(index, old.filter(|_| was_up).as_ref(), &new);
                 }
                 if matches!(self.peers[index].liveness, Liveness::Left) && !matches!(before, Liveness::Left) {
                     let name = self.peers[index].name.clone();
@@ -248,13 +276,19 @@ impl Node {
     /// Lets an unknown incarnation prove itself by echoing it once, without giving up the known one.
     fn answer_unproven(&mut self, index: usize, heartbeat: &Heartbeat) {
         let now = self.now;
+        // It has heard this node, but its echo is too old to prove anything. Two such nodes must not answer each other
+        // for ever.
+        let knows_us = heartbeat.echo.is_some_and(|echo| echo.incarnation == self.incarnation);
+        if knows_us && !heartbeat.solicit {
+            return;
+        }
         if self.peers[index].last_answer_sent.is_some_and(|at| now.since(at) < ANSWER_PACE) {
             return;
         }
         self.peers[index].last_answer_sent = Some(now);
         let kept = self.peers[index].echo.replace((heartbeat.incarnation, heartbeat.sequence, now));
         let seen = std::mem::take(&mut self.peers[index].states_seen);
-        self.send_heartbeat(index, true);
+        self.send_heartbeat(index, !knows_us);
         self.peers[index].states_seen = seen;
         if kept.is_some() {
             self.peers[index].echo = kept;
@@ -285,24 +319,20 @@ impl Node {
                     return;
                 }
                 self.note(format!("{name}: its keeper has unmounted everything and resigned"));
+                let was_up = self.peers[index].is_up();
                 self.peers[index].liveness = Liveness::Left;
                 self.peers[index].holding_until = None;
                 let states: Vec<_> = self.peers[index].groups.values().map(|r| r.state).collect();
                 for old in states {
-                    let new = GroupState {
-                        role: Role::Standby,
-                        mounted: false,
-                        claiming: false,
-                        proving: false,
-                        hitless: false,
-                        heir: None,
-                        ..old
-                    };
+                    let new = let_go(old);
                     if let Some(remote) = self.peers[index].groups.get_mut(&old.group) {
                         remote.state = new;
                         remote.standby_since = None;
                     }
-                    self.on_remote_change(index, Some(&old), &new);
+                    self.on_remote_change(index, Some(&old).filter(|_| was_up), &new);
+                    if was_up && is_holding(&old) {
+                        self.inherit(index, old.group);
+                    }
                 }
                 self.revisit_all();
             }
@@ -315,6 +345,16 @@ impl Node {
                 self.haunt(index);
                 self.revisit_all();
             }
+        }
+    }
+
+    /// A keeper that resigns has unmounted, but cannot know whom to name: what it held is the candidate's at once.
+    fn inherit(&mut self, index: usize, group: GroupId) {
+        let by = self.peers[index].id;
+        if let Some(&group) = self.group_by_id.get(&group)
+            && let Some(released) = self.groups[group].released.as_mut().filter(|released| released.by == by)
+        {
+            released.ours = true;
         }
     }
 

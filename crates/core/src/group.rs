@@ -111,10 +111,6 @@ pub(crate) struct Group {
     /// The reservation is this node's own doing, and told to the peers.
     pub(crate) resigned: bool,
     pub(crate) ghost: Option<Ghost>,
-    /// The last answer for a VIP by a node of the cluster.
-    pub(crate) answer_of_node: Option<Answer>,
-    /// Since when nobody but foreign machines answers.
-    pub(crate) foreign_since: Option<Timestamp>,
     pub(crate) handover: Option<Handover>,
     pub(crate) request: Option<Request>,
     pub(crate) waiting: Vec<Waiting>,
@@ -156,8 +152,6 @@ impl Group {
             reserved: None,
             resigned: false,
             ghost: None,
-            answer_of_node: None,
-            foreign_since: None,
             handover: None,
             request: None,
             waiting: Vec::new(),

@@ -25,6 +25,7 @@ pub(crate) enum Origin {
 pub(crate) struct Referee {
     pub(crate) address: IpAddr,
     pub(crate) origin: Origin,
+    mac: Option<Mac>,
     pub(crate) last_answer: Option<Timestamp>,
     unanswered: u32,
     first_unanswered: Timestamp,
@@ -80,9 +81,10 @@ impl Interface {
     }
 
     /// Adds a reference, or renews its origin. Seen neighbours never push out named ones.
-    pub(crate) fn learn_reference(&mut self, address: IpAddr, origin: Origin) {
+    pub(crate) fn learn_reference(&mut self, address: IpAddr, origin: Origin, mac: Option<Mac>) {
         if let Some(known) = self.references.iter_mut().find(|referee| referee.address == address) {
             known.origin = known.origin.min(origin);
+            known.mac = mac.or(known.mac);
             return;
         }
         if self.references.len() >= REFERENCES_MAX {
@@ -102,10 +104,16 @@ impl Interface {
         self.references.push(Referee {
             address,
             origin,
+            mac,
             last_answer: None,
             unanswered: 0,
             first_unanswered: Timestamp::ZERO,
         });
+    }
+
+    /// The neighbour with this MAC address turns out to be a node: its silence proves nothing about this one.
+    pub(crate) fn forget_neighbour(&mut self, mac: Mac) {
+        self.references.retain(|referee| referee.origin != Origin::Seen || referee.mac != Some(mac));
     }
 
     /// A question to `address` goes out.
@@ -182,7 +190,7 @@ mod tests {
     #[test]
     fn nothing_is_concluded_where_no_reference_ever_answered() {
         let mut interface = Interface::new("eth0".into());
-        interface.learn_reference(address(1), Origin::Gateway);
+        interface.learn_reference(address(1), Origin::Gateway, None);
         for at in 0..5 {
             interface.asked(address(1), Timestamp::from_nanos(at * 2_000_000));
         }
@@ -206,10 +214,10 @@ mod tests {
     #[test]
     fn named_references_are_not_pushed_out() {
         let mut interface = Interface::new("eth0".into());
-        interface.learn_reference(address(250), Origin::Named);
+        interface.learn_reference(address(250), Origin::Named, None);
         interface.asked(address(250), Timestamp::ZERO);
         for last in 0..100 {
-            interface.learn_reference(address(last), Origin::Seen);
+            interface.learn_reference(address(last), Origin::Seen, None);
             interface.asked(address(last), Timestamp::ZERO);
         }
         assert_eq!(interface.references.len(), REFERENCES_MAX);

@@ -10,6 +10,7 @@
 
 mod act;
 mod action;
+mod claim;
 mod config;
 mod decide;
 mod event;

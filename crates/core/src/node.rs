@@ -122,7 +122,7 @@ impl Node {
                 if let (Reference::Address(address), Some(interface)) =
                     (reference, interfaces.get_mut(group.interface.0))
                 {
-                    interface.learn_reference(*address, Origin::Named);
+                    interface.learn_reference(*address, Origin::Named, None);
                 }
             }
         }

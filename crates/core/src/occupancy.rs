@@ -29,8 +29,15 @@ pub(crate) struct Occupancy {
     first_unanswered: Timestamp,
     /// Rounds asked in this series.
     pub(crate) rounds: u32,
+    /// When the last round went out, and how long after the one before.
+    last_asked: Timestamp,
+    gap: Duration,
     /// The last answer, ever.
-    pub(crate) last_answer: Option<Answer>,
+    last_answer: Option<Answer>,
+    /// The last answer by a node of the cluster in this series, and rounds since.
+    of_node: Option<(Answer, u32)>,
+    /// Since when, and for how many rounds, nobody but foreign machines has answered.
+    foreign: Option<(Timestamp, u32)>,
 }
 
 /// What the questions of a series amount to.
@@ -58,6 +65,8 @@ impl Occupancy {
         self.asking_since = Some(now);
         self.unanswered = 0;
         self.rounds = 0;
+        self.of_node = None;
+        self.foreign = None;
     }
 
     pub(crate) fn stop(&mut self) {
@@ -71,11 +80,36 @@ impl Occupancy {
         }
         self.unanswered = self.unanswered.saturating_add(1);
         self.rounds = self.rounds.saturating_add(1);
+        self.gap = now.since(self.last_asked);
+        self.last_asked = now;
+        if let Some((_, rounds)) = &mut self.of_node {
+            *rounds = rounds.saturating_add(1);
+        }
+        if let Some((_, rounds)) = &mut self.foreign {
+            *rounds = rounds.saturating_add(1);
+        }
     }
 
-    pub(crate) fn answered(&mut self, answer: Answer) {
+    /// Somebody answers: a node of the cluster, or a machine that is none.
+    pub(crate) fn answered(&mut self, answer: Answer, by_node: bool) {
         self.last_answer = Some(answer);
         self.unanswered = 0;
+        if by_node {
+            self.of_node = Some((answer, 0));
+            self.foreign = None;
+        } else {
+            self.foreign.get_or_insert((answer.at, 0));
+        }
+    }
+
+    /// A node's answer, if it has not been followed by that many rounds without one.
+    pub(crate) fn answer_of_node(&self, rounds: u32) -> Option<Answer> {
+        self.of_node.filter(|&(_, since)| since <= rounds).map(|(answer, _)| answer)
+    }
+
+    /// How long nobody but foreign machines has answered; nothing before it has been so for that many rounds.
+    pub(crate) fn foreign_for(&self, now: Timestamp, rounds: u32) -> Duration {
+        self.foreign.filter(|&(_, since)| since >= rounds).map_or(Duration::ZERO, |(at, _)| now.since(at))
     }
 
     /// Unanswered rounds, and for how long.
@@ -84,6 +118,11 @@ impl Occupancy {
             return (0, Duration::ZERO);
         }
         (self.unanswered, now.since(self.first_unanswered))
+    }
+
+    /// The series is old and its last questions were further apart than `limit`: much may have happened since.
+    pub(crate) fn is_stale(&self, now: Timestamp, limit: Duration) -> bool {
+        self.rounds > 2 * ROUNDS && now.since(self.last_asked).max(self.gap) > limit
     }
 
     /// What this series says, given that `patience` must pass before silence counts.
@@ -137,7 +176,7 @@ mod tests {
         for at in [0, 2, 4] {
             occupancy.asked(ms(at));
         }
-        occupancy.answered(answer);
+        occupancy.answered(answer, true);
         assert_eq!(occupancy.verdict(ms(6), patience), Verdict::Occupied(answer));
         for at in [6, 8, 10] {
             occupancy.asked(ms(at));

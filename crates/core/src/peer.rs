@@ -13,7 +13,7 @@ use vipdrift_wire::heartbeat::{GroupId, GroupState, Health, Heartbeat, NodeId, R
 
 use crate::config::PathIndex;
 use crate::time::Timestamp;
-use crate::tuning::{ANSWERED_LATELY, ROUNDS, Tuning};
+use crate::tuning::{ANSWERED_LATELY, ECHO_PACE, ECHOES, ROUNDS, Tuning};
 
 /// Own sequence numbers whose send times are remembered; the echo of an older one proves nothing.
 const SENT_MAX: usize = 128;
@@ -44,7 +44,9 @@ pub(crate) enum Liveness {
 pub(crate) struct Kernel {
     pub(crate) last_answer: Option<Timestamp>,
     pub(crate) mac: Option<Mac>,
-    pub(crate) echo_answer: Option<Timestamp>,
+    /// ICMP echoes in vain, and when the last went out.
+    echoes: u32,
+    echo_asked: Option<Timestamp>,
     unanswered: u32,
     first_unanswered: Timestamp,
 }
@@ -75,6 +77,36 @@ impl Kernel {
     pub(crate) fn silence(&self) -> u32 {
         self.unanswered
     }
+
+    /// It has answered the last question.
+    pub(crate) fn lives(&self) -> bool {
+        self.last_answer.is_some() && self.unanswered == 0
+    }
+
+    /// Whether an ICMP echo is to go out now; if so it counts as sent.
+    pub(crate) fn ask_echo(&mut self, now: Timestamp) -> bool {
+        let pause = self.echo_asked.map(|at| now.since(at));
+        if pause.is_some_and(|pause| pause < ECHO_PACE) {
+            return false;
+        }
+        // Questions of long ago say nothing of today.
+        if pause.is_none_or(|pause| pause > Duration::from_secs(3)) {
+            self.echoes = 0;
+        }
+        self.echo_asked = Some(now);
+        self.echoes += 1;
+        true
+    }
+
+    pub(crate) fn echo_answered(&mut self, now: Timestamp) {
+        self.echoes = 0;
+        self.answered(now);
+    }
+
+    /// Enough echoes were in vain, and the last has been given its time.
+    pub(crate) fn echo_dead(&self, now: Timestamp) -> bool {
+        self.echoes >= ECHOES && self.echo_asked.is_some_and(|at| now.since(at) >= ECHO_PACE)
+    }
 }
 
 /// A group as a peer last described it.
@@ -91,6 +123,7 @@ struct Collecting {
     version: u32,
     base: u32,
     parts: BTreeSet<u16>,
+    groups: BTreeSet<GroupId>,
 }
 
 /// What became of a heartbeat.
@@ -140,7 +173,11 @@ pub(crate) struct Peer {
     collecting: Option<Collecting>,
     /// This node's version that the peer has whole.
     pub(crate) acknowledged: u32,
+    /// Which part of what it lacks is sent next.
+    pub(crate) next_part: usize,
     pub(crate) groups: BTreeMap<GroupId, Remote>,
+    /// MAC addresses that it has on the interfaces of its groups.
+    pub(crate) macs: BTreeSet<Mac>,
     pub(crate) kernel: Kernel,
 }
 
@@ -173,7 +210,9 @@ impl Peer {
             states_seen: 0,
             collecting: None,
             acknowledged: 0,
+            next_part: 0,
             groups: BTreeMap::new(),
+            macs: BTreeSet::new(),
             kernel: Kernel::default(),
         }
     }
@@ -318,16 +357,33 @@ impl Peer {
         }
         let version = heartbeat.states_version;
         if self.collecting.as_ref().is_none_or(|c| c.version != version || c.base != states.base) {
-            self.collecting = Some(Collecting { version, base: states.base, parts: BTreeSet::new() });
-        }
-        if let Some(collecting) = &mut self.collecting {
-            collecting.parts.insert(states.index);
-            if collecting.parts.len() == usize::from(states.count) {
-                self.states_seen = version;
-                self.collecting = None;
-            }
+            self.collecting = Some(Collecting {
+                version,
+                base: states.base,
+                parts: BTreeSet::new(),
+                groups: BTreeSet::new(),
+            });
         }
         let mut changes = Vec::new();
+        if let Some(mut collecting) = self.collecting.take() {
+            collecting.parts.insert(states.index);
+            collecting.groups.extend(states.groups.iter().map(|state| state.group));
+            if collecting.parts.len() == usize::from(states.count) {
+                self.states_seen = version;
+                if collecting.base == 0 {
+                    // These are all there are. Groups of an earlier life that it no longer has are held no more.
+                    self.groups.retain(|id, remote| {
+                        let kept = collecting.groups.contains(id);
+                        if !kept {
+                            changes.push((Some(remote.state), let_go(remote.state)));
+                        }
+                        kept
+                    });
+                }
+            } else {
+                self.collecting = Some(collecting);
+            }
+        }
         for state in &states.groups {
             let old = self.groups.get(&state.group);
             // Within an incarnation versions only grow; after a restart they begin anew with everything unseen.
@@ -344,5 +400,23 @@ impl Peer {
             changes.push((before, *state));
         }
         changes
+    }
+}
+
+/// Holds the VIPs, or is mounting them. An operator's wish passed on is marked as claiming too, but names an heir.
+pub(crate) fn is_holding(state: &GroupState) -> bool {
+    state.mounted || (state.claiming && state.heir.is_none())
+}
+
+/// The state of a group on a node that has nothing to do with it any more.
+pub(crate) fn let_go(state: GroupState) -> GroupState {
+    GroupState {
+        role: Role::Standby,
+        mounted: false,
+        claiming: false,
+        proving: false,
+        hitless: false,
+        heir: None,
+        ..state
     }
 }

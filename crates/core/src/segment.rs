@@ -12,8 +12,8 @@ use crate::node::Node;
 use crate::occupancy::{Answer, Verdict};
 use crate::timer::Timer;
 use crate::tuning::{
-    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, DEFEND_PACE, VERIFY_AFTER, VERIFY_AGAIN,
-    VERIFY_MAX,
+    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_PACE, DEFEND_PACE, NOTE_PACE, ROUNDS,
+    VERIFY_AFTER, VERIFY_AGAIN, VERIFY_MAX,
 };
 
 impl Node {
@@ -59,7 +59,8 @@ impl Node {
         let group = self.vip_group[vip.0];
         let answer = Answer { mac, vip, at: self.now };
         self.counters.probe_answers += 1;
-        self.groups[group].occupancy.answered(answer);
+        let by_node = self.peer_of_mac(group, mac).is_some();
+        self.groups[group].occupancy.answered(answer, by_node);
         match self.groups[group].state {
             State::Active => self.on_conflict(group, answer),
             State::Standby => {
@@ -75,16 +76,17 @@ impl Node {
 
     /// Somebody else claims a VIP while this node is active.
     fn on_conflict(&mut self, group: usize, answer: Answer) {
+        let mac = answer.mac;
+        let owner = self.peer_of_mac(group, mac);
         if self.groups[group].handover.is_some() {
-            return;
+            return self.on_heir_claims(group, answer, owner);
         }
-        let first = self.groups[group].conflict.is_none_or(|old| old.mac != answer.mac);
+        let first = self.groups[group].conflict.is_none_or(|old| old.mac != mac);
         self.counters.conflicts += 1;
         self.groups[group].conflict = Some(answer);
         let address = self.config.vips[answer.vip.0].address.addr();
         let name = self.group_name(group).to_owned();
-        let mac = answer.mac;
-        if let Some(peer) = self.peer_of_mac(group, mac) {
+        if let Some(peer) = owner {
             // Peers that hear each other settle it by term; one that is not heard, by order.
             if !self.peers[peer].is_up() && self.rank_of(group, self.peers[peer].id) < self.own_rank(group) {
                 let rival = self.peers[peer].name.clone();
@@ -94,10 +96,25 @@ impl Node {
             if self.peers[peer].is_up() {
                 self.send_heartbeat(peer, true);
             }
-        } else if first {
+        } else if first && self.now.since(self.groups[group].noted_at) >= NOTE_PACE {
+            self.groups[group].noted_at = self.now;
             self.warn(format!("{name}: {mac}, which is no node of this cluster, claims {address}"));
         }
         self.defend(group);
+    }
+
+    /// The heir of a hitless handover is seen to claim the VIPs. It says so by heartbeat as well; when it has claimed
+    /// them all and is not heard, its word is not waited for.
+    fn on_heir_claims(&mut self, group: usize, answer: Answer, owner: Option<usize>) {
+        let Some(handover) = &mut self.groups[group].handover else { return };
+        let Some(peer) = owner.filter(|&peer| self.peers[peer].id == handover.heir) else { return };
+        handover.claimed.insert(answer.vip);
+        if self.config.groups[group].vips.iter().all(|vip| handover.claimed.contains(vip)) {
+            let heir = handover.heir;
+            let reason = format!("{}: {} claims all VIPs", handover.reason, self.peers[peer].name);
+            self.release(group, Some(heir), reason, vec![format!("claimed by {}", answer.mac)]);
+            self.finish_waiting(group, heir);
+        }
     }
 
     /// Announces at once because somebody may believe another, but not in a storm.
@@ -125,12 +142,18 @@ impl Node {
 
     /// Begins to ask who answers for a group's VIPs, all over.
     pub(crate) fn start_asking(&mut self, group: usize) {
+        if !self.groups[group].occupancy.is_asking() {
+            self.asking += 1;
+        }
         self.groups[group].occupancy.start(self.now);
         self.ask_occupancy(group);
         self.timers.set(Timer::Ask(group), self.now + self.tuning.round);
     }
 
     pub(crate) fn stop_asking(&mut self, group: usize) {
+        if self.groups[group].occupancy.is_asking() {
+            self.asking -= 1;
+        }
         self.groups[group].occupancy.stop();
         self.timers.cancel(Timer::Ask(group));
     }
@@ -175,7 +198,14 @@ impl Node {
         }
         self.revisit(group);
         self.ask_occupancy(group);
-        let pause = if self.asks_fast(group) { self.tuning.round } else { self.tuning.slow_round };
+        let pause = if !self.asks_fast(group) {
+            self.tuning.slow_round
+        } else if self.groups[group].occupancy.rounds <= ROUNDS {
+            self.tuning.round
+        } else {
+            // The first rounds are worth a burst; a thousand groups that are answered for are not worth a flood.
+            self.tuning.round.max(ASK_PACE.saturating_mul(u32::try_from(self.asking).unwrap_or(u32::MAX)))
+        };
         self.timers.set(Timer::Ask(group), self.now + pause);
     }
 
@@ -183,7 +213,7 @@ impl Node {
     fn asks_fast(&self, group: usize) -> bool {
         let occupancy = &self.groups[group].occupancy;
         let Some(since) = occupancy.asking_since() else { return false };
-        let settled = occupancy.verdict(self.now, self.tuning.patience()) == Verdict::Free;
+        let settled = occupancy.verdict(self.now, self.patience_of(group)) == Verdict::Free;
         let (unanswered, _) = occupancy.silence(self.now);
         if settled {
             // Free already and yet not taken: something else is waited for.

@@ -41,7 +41,15 @@ pub(crate) const RESEND_MAX: u32 = 4;
 pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(30);
-/// A resignation is a reason to mount at once for this long.
+/// ICMP echoes in vain after which a machine is dead whose MAC still answers for a VIP.
+pub(crate) const ECHOES: u32 = 10;
+/// Pause between two of them.
+pub(crate) const ECHO_PACE: Duration = Duration::from_millis(50);
+/// A line that says who has a VIP is not followed by another sooner.
+pub(crate) const NOTE_PACE: Duration = Duration::from_secs(1);
+/// Later rounds of questions about VIPs, of all groups together, are this far apart.
+pub(crate) const ASK_PACE: Duration = Duration::from_micros(50);
+/// A group counts as let go a moment ago for this long.
 pub(crate) const RELEASE_NEWS: Duration = Duration::from_secs(1);
 /// Gratis answers to solicited heartbeats per peer are this far apart.
 pub(crate) const ANSWER_PACE: Duration = Duration::from_micros(300);

@@ -255,12 +255,15 @@ impl Node {
             self.peers[peer].kernel.answered(self.now);
             return;
         }
+        // Another address of a peer's machine, which dies with it.
+        let is_node = self.peers.iter().any(|peer| peer.kernel.mac == Some(mac) || peer.macs.contains(&mac));
         let interface = &mut self.interfaces[index];
         if interface.learns_neighbours
+            && !is_node
             && !address.is_unspecified()
             && interface.address_near(address).is_some()
         {
-            interface.learn_reference(address, Origin::Seen);
+            interface.learn_reference(address, Origin::Seen, Some(mac));
         }
         if direct {
             self.on_reference_answer(index, address);
@@ -288,9 +291,7 @@ impl Node {
     pub(crate) fn on_echo_reply(&mut self, from: IpAddr) {
         let now = self.now;
         if let Some(&peer) = self.peer_by_address.get(&from) {
-            self.peers[peer].kernel.answered(now);
-            self.peers[peer].kernel.echo_answer = Some(now);
-            self.revisit_all();
+            self.peers[peer].kernel.echo_answered(now);
         }
         for interface in 0..self.interfaces.len() {
             self.on_reference_answer(interface, from);
@@ -309,9 +310,12 @@ impl Node {
             groups.flat_map(|group| &group.references).any(wanted)
         };
         self.interfaces[index].learns_neighbours = wants(|r| matches!(r, Reference::Auto));
+        for group in 0..self.groups.len() {
+            self.groups[group].subnet_seen |= self.is_in_subnet(group);
+        }
         if wants(|r| matches!(r, Reference::Auto | Reference::Gateway)) {
             for gateway in gateways {
-                self.interfaces[index].learn_reference(gateway, Origin::Gateway);
+                self.interfaces[index].learn_reference(gateway, Origin::Gateway, None);
             }
         }
         let running = self.interfaces[index].running();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use vipdrift_core::{RoleName, Start, Switchover, Timestamp};
 use world::faults::{Fault, Scenario, Weather};
-use world::{Contest, World, name};
+use world::{Contest, LEASE, World, name};
 
 /// Time in which everything comes right after the last fault: a lease and a second for whoever waits for an old
 /// holder's kernel, a planned move that has to be given up (3 s), mounts that are tried again (1 s, 2 s).
@@ -26,6 +26,9 @@ const REBIRTH: Duration = Duration::from_millis(1100);
 
 /// The two mount one after the other: the kernel's answer, a datagram, the other kernel's answer.
 const HITLESS: Duration = Duration::from_millis(5);
+
+/// A keeper may be held up that long by the kernel.
+const SLOWEST: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -152,7 +155,11 @@ impl Run {
                         | Fault::OneWayCut(..)
                 )
             });
-            let limit = if storm {
+            let unplugged = self.near(contest, LEASE, |fault| matches!(fault, Fault::CablePulled(_)));
+            let slow = self.near(contest, SLOWEST, |fault| matches!(fault, Fault::SlowKeeper(_)));
+            let mut limit = if contest.orphan && (storm || torn || unplugged) {
+                LEASE
+            } else if storm {
                 heartbeat * 6 + Duration::from_millis(500)
             } else if torn {
                 heartbeat * 2 + Duration::from_millis(50)
@@ -161,6 +168,9 @@ impl Run {
             } else {
                 Duration::ZERO
             };
+            if slow && !limit.is_zero() {
+                limit += SLOWEST;
+            }
             assert!(lasted <= limit, "shared for {lasted:?}, at most {limit:?}: {contest:?}");
         }
     }

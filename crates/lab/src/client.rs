@@ -19,7 +19,7 @@ use crate::mac::Mac;
 use crate::realtime::{Rank, real_time};
 use crate::record::{Answer, Probe, Record};
 use crate::service::SERVICE_PORT;
-use crate::stream::{self, StreamEvent};
+use crate::stream::{self, StreamEvent, StreamEvents};
 
 /// A client that was late by more than this has measured itself.
 pub const LATE: Duration = Duration::from_millis(5);
@@ -58,7 +58,7 @@ pub struct Client {
 struct Collector {
     notes: Receiver<Note>,
     record: Record,
-    streams: Arc<Mutex<Vec<StreamEvent>>>,
+    streams: Arc<StreamEvents>,
 }
 
 enum Note {
@@ -98,7 +98,7 @@ impl Client {
                 probe(&socket, SocketAddr::new(vip, SERVICE_PORT), period, &sender, &stopped);
             })?);
             client.real_time &= started.recv().unwrap_or(false);
-            let streams = Arc::new(Mutex::new(Vec::new()));
+            let streams = Arc::new(StreamEvents::default());
             if let Some(period) = options.stream_period {
                 let (events, stopped) = (Arc::clone(&streams), Arc::clone(&stop));
                 client
@@ -136,9 +136,7 @@ impl Client {
     ///
     /// It does not ask for this one.
     pub fn stream(&self, vip: IpAddr) -> Result<Vec<StreamEvent>> {
-        let collector = self.collector(vip)?;
-        let events = collector.streams.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(events)
+        Ok(self.collector(vip)?.streams.list())
     }
 
     /// The longest outage of any of the VIPs: from the last answer before to the first answer after. One period (1 ms)
@@ -168,34 +166,48 @@ impl Client {
         self.real_time
     }
 
-    /// Waits until `host` has answered a probe for `vip` that was sent after `since`; false if not by `deadline`, or
-    /// if the client does not ask for it.
-    pub fn wait_answer_by(&self, vip: IpAddr, host: &str, since: Instant, deadline: Instant) -> bool {
+    /// Waits until `predicate` holds of what it has seen of one VIP, looking again after every probe and answer; false
+    /// if it did not by `deadline`, or if the client does not ask for this VIP.
+    pub fn wait_until(
+        &self,
+        vip: IpAddr,
+        deadline: Instant,
+        mut predicate: impl FnMut(&Record) -> bool,
+    ) -> bool {
         let Ok(mut collector) = self.collector(vip) else { return false };
-        let mut looked = collector.record.probes.partition_point(|probe| probe.sent < since);
         loop {
-            let mut found = false;
-            // An answer may come to any probe that was not answered when it was looked at last.
-            for (offset, probe) in collector.record.probes[looked..].iter().enumerate() {
-                match &probe.answer {
-                    Some(answer) if &*answer.by == host => found = true,
-                    Some(_) if offset == 0 => looked += 1,
-                    _ => {}
-                }
-            }
-            if found {
+            if predicate(&collector.record) {
                 return true;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            match collector.notes.recv_timeout(left) {
+            match collector.notes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(note) => collector.take(note),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
             }
             collector.drain();
         }
+    }
+
+    /// Waits until `host` has answered a probe for `vip` that was sent after `since`; false if not by `deadline`.
+    pub fn wait_answer_by(&self, vip: IpAddr, host: &str, since: Instant, deadline: Instant) -> bool {
+        let by_host = |probe: &Probe| probe.answer.as_ref().is_some_and(|answer| &*answer.by == host);
+        self.wait_until(vip, deadline, |record| {
+            let first = record.probes.partition_point(|probe| probe.sent < since);
+            record.probes[first..].iter().any(by_host)
+        })
+    }
+
+    /// Waits until `predicate` holds of what happened on the TCP connection to one VIP; false if it did not by
+    /// `deadline`, or if the client does not ask for this VIP.
+    pub fn wait_stream(
+        &self,
+        vip: IpAddr,
+        deadline: Instant,
+        predicate: impl FnMut(&[StreamEvent]) -> bool,
+    ) -> bool {
+        let Ok(events) = self.collector(vip).map(|collector| Arc::clone(&collector.streams)) else {
+            return false;
+        };
+        events.wait_until(deadline, predicate)
     }
 
     /// The hardware address to which the client would send for `vip` now. Asks nobody.

@@ -14,10 +14,12 @@
 //!
 //! Sources: namespaces(7), pid_namespaces(7), user_namespaces(7), `PR_SET_PDEATHSIG` in prctl(2).
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
 
@@ -41,6 +43,9 @@ const MAPPED: &str = "VIPDRIFT_LAB_MAPPED";
 /// Variables that commands run inside must not inherit.
 pub(crate) const VARIABLES: [&str; 5] =
     [STAGE, OUTSIDE, MAPPED, crate::harness::TEST, crate::harness::HARNESS];
+
+/// Where init leaves word that it could not mount a `/proc`, which containers forbid that hide parts of theirs.
+const NO_PROC: &str = "/run/lab-no-proc";
 
 /// Si_code of a signal that the kernel itself sent: the terminal sends to the whole foreground group.
 const FROM_KERNEL: i32 = 0x80;
@@ -99,8 +104,10 @@ fn outside() -> Result<Enclosed, Refused> {
     if threads > 1 {
         return Err(Refused::Threads { threads });
     }
-    let mapped = make_namespaces()?;
-    mount_private().map_err(|errno| Refused::because(errno, "mount a tmpfs in a namespace of its own"))?;
+    let root = geteuid().is_root();
+    let mapped = make_namespaces(root)?;
+    let refused = |doing| move |errno| Refused::because(errno, doing, root);
+    mount_private().map_err(refused("mount a tmpfs in a namespace of its own"))?;
 
     // Blocked before init exists and inherited by it, so that none gets lost on the way.
     let mut signals = passed_on();
@@ -113,11 +120,14 @@ fn outside() -> Result<Enclosed, Refused> {
         .spawn()
         .map_err(|source| Refused::Start { source })?;
     let status = wait_and_pass_on(&mut child, &watch).map_err(|source| Refused::Start { source })?;
-    std::process::exit(exit_code(status));
+    match fs::read_to_string(NO_PROC).ok().and_then(|errno| errno.parse().ok()) {
+        Some(errno) => Err(refused("mount a /proc of its own")(Errno::from_raw(errno))),
+        None => std::process::exit(exit_code(status)),
+    }
 }
 
 /// Makes the namespaces; true if a user namespace was needed.
-fn make_namespaces() -> Result<bool, Refused> {
+fn make_namespaces(root: bool) -> Result<bool, Refused> {
     let flags = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNS
@@ -128,9 +138,10 @@ fn make_namespaces() -> Result<bool, Refused> {
     match unshare(flags) {
         Ok(()) => return Ok(false),
         Err(Errno::EPERM) => {}
-        Err(errno) => return Err(Refused::because(errno, "make namespaces")),
+        Err(errno) => return Err(Refused::because(errno, "make namespaces", root)),
     }
-    unshare(flags | CloneFlags::CLONE_NEWUSER).map_err(|errno| Refused::because(errno, "make namespaces"))?;
+    unshare(flags | CloneFlags::CLONE_NEWUSER)
+        .map_err(|errno| Refused::because(errno, "make namespaces", root))?;
     // Without "deny" an ordinary user may not write the map of groups (user_namespaces(7)).
     let maps = [
         ("setgroups", "deny".to_owned()),
@@ -142,6 +153,7 @@ fn make_namespaces() -> Result<bool, Refused> {
             Refused::because(
                 source.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
                 "become root in a user namespace of its own",
+                root,
             )
         })?;
     }
@@ -210,9 +222,13 @@ fn run_init() -> io::Result<i32> {
         return Ok(125);
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    // Refused inside some containers that mask parts of /proc. The old one serves as well, only with other pids.
-    let _ = mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>);
+    if let Err(errno) = mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>) {
+        // Outside has the same /run and tells the caller.
+        fs::write(NO_PROC, (errno as i32).to_string())?;
+        return Ok(125);
+    }
 
+    let _ = prctl::set_name(c"lab-init");
     let mut signals = passed_on();
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
@@ -239,6 +255,13 @@ fn inside() -> Enclosed {
     let mut signals = passed_on();
     signals.add(Signal::SIGCHLD);
     let _ = signals.thread_unblock();
+    // Lists of processes would show "exe", after /proc/self/exe.
+    let name = std::env::args_os().next().map(PathBuf::from);
+    if let Some(name) =
+        name.as_deref().and_then(Path::file_name).and_then(|name| CString::new(name.as_bytes()).ok())
+    {
+        let _ = prctl::set_name(&name);
+    }
     let enclosed = Enclosed { user_namespace: std::env::var(MAPPED).as_deref() == Ok("yes") };
     *ENCLOSED.get_or_init(|| enclosed)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::enclosure::enclosed;
 use crate::error::{Error, Result, While};
-use crate::host::Host;
+use crate::host::{Host, parse_network};
 use crate::netlink::Route;
 use crate::observer::Observer;
 use crate::switch::Switch;
@@ -57,6 +57,7 @@ impl Lab {
     ///
     /// A name that is taken, or an address that is none.
     pub fn host(&self, name: &str, addresses: &[&str]) -> Result<Host> {
+        addresses.iter().try_for_each(|text| parse_network(text).map(|_| ()))?;
         let host = self.host_without_links(name)?;
         host.connect(self.lan, addresses)?;
         Ok(host)
@@ -196,23 +197,5 @@ impl Drop for Lab {
             host.end();
         }
         self.observer.stop();
-    }
-}
-impl Lab {
-    #[doc(hidden)]
-    pub fn debug_switch(&self) -> String {
-        self.switch
-            .namespace()
-            .run(|| {
-                let o = std::process::Command::new("bridge").args(["-d", "link"]).output().unwrap();
-                let p = std::process::Command::new("ip").args(["-br", "link"]).output().unwrap();
-                format!(
-                    "{}{}{}",
-                    String::from_utf8_lossy(&o.stdout),
-                    String::from_utf8_lossy(&o.stderr),
-                    String::from_utf8_lossy(&p.stdout)
-                )
-            })
-            .unwrap()
     }
 }

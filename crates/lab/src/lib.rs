@@ -40,7 +40,7 @@
 //!
 //! | Fault | Call | Undone by |
 //! |---|---|---|
-//! | cable pulled on the switch side, carrier lost | [`Host::unplug`] | [`Host::plug`] |
+//! | cable pulled on the switch side, carrier lost | [`Host::unplug`], [`Host::unplug_interface`] | [`Host::plug`], [`Host::plug_interface`] |
 //! | silent cut, carrier stays | [`Host::cut`] | [`Host::uncut`] |
 //! | deaf, or mute | [`Host::deafen`], [`Host::mute`] | [`Host::mend`] |
 //! | frames lost at random | [`Host::lose`] | [`Host::mend`] |

@@ -1,6 +1,7 @@
 //! A network namespace and a mount namespace, and threads that live in them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -71,22 +72,48 @@ impl Namespace {
         ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Pids of the processes inside, this program aside.
-    pub(crate) fn processes(&self) -> Vec<i32> {
-        let own = std::process::id();
+    /// The processes inside, this program aside. Dead ones that nobody has reaped yet do not count.
+    pub(crate) fn residents(&self) -> Vec<Resident> {
+        let own = std::process::id().cast_signed();
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|&pid| {
-            i64::from(own) != i64::from(pid)
-                && File::open(format!("/proc/{pid}/ns/net"))
-                    .is_ok_and(|file| inode(&file).is_ok_and(|i| i == self.inode))
-        })
-        .collect()
+        pids.filter(|&pid| pid != own)
+            .filter(|pid| {
+                fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|found| found.ino() == self.inode)
+            })
+            .map(|pid| Resident { pid, state: state(pid) })
+            .collect()
     }
 }
 
+/// A process in a namespace.
+pub(crate) struct Resident {
+    pub(crate) pid: i32,
+    /// As in proc_pid_stat(5).
+    state: char,
+}
+
+impl Resident {
+    /// It was stopped, or is dead by now.
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 'Z' | 'X')
+    }
+
+    /// It runs no code of its own any more once it was sent SIGSTOP. One that waits inside the kernel stops when it
+    /// comes out: for example one that waits for a child between vfork(2) and execve(2), when the child was stopped.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.is_stopped() || self.state == 'D'
+    }
+}
+
+/// Dead if it is gone.
+fn state(pid: i32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name in brackets, which may itself hold brackets.
+    stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()).unwrap_or('X')
+}
+
 fn inode(namespace: &File) -> Result<u64> {
-    use std::os::unix::fs::MetadataExt;
     Ok(namespace.metadata().doing(|| "look at a namespace".into())?.ino())
 }
 

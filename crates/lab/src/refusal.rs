@@ -3,7 +3,6 @@
 use std::io;
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 
 /// Why the enclosure could not be made, in words that end with the command that permits it.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +74,10 @@ pub enum Refused {
 
 impl Refused {
     /// Finds the cause of a refusal by reading the limits of this machine.
-    pub(crate) fn because(errno: Errno, doing: &'static str) -> Self {
-        Self::explain(errno, doing, geteuid().is_root(), |name| {
+    ///
+    /// `root`: whether the user who started the program is root.
+    pub(crate) fn because(errno: Errno, doing: &'static str, root: bool) -> Self {
+        Self::explain(errno, doing, root, |name| {
             std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))
                 .ok()
                 .map(|text| text.trim().to_owned())

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::parse;
@@ -38,26 +38,63 @@ pub enum StreamChange {
     Refused(io::ErrorKind),
 }
 
-/// Connects, asks, connects again, until told to stop.
-pub(crate) fn run(vip: IpAddr, period: Duration, events: &Mutex<Vec<StreamEvent>>, stop: &AtomicBool) {
-    let note = |what| {
-        let mut events = events.lock().unwrap_or_else(PoisonError::into_inner);
-        let again =
-            matches!(what, StreamChange::Refused(_)) && events.last().is_some_and(|last| last.what == what);
-        if !again {
-            events.push(StreamEvent { at: Instant::now(), what });
+/// What has happened so far.
+#[derive(Default)]
+pub(crate) struct StreamEvents {
+    list: Mutex<Vec<StreamEvent>>,
+    grown: Condvar,
+}
+
+impl StreamEvents {
+    fn lock(&self) -> MutexGuard<'_, Vec<StreamEvent>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn list(&self) -> Vec<StreamEvent> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn wait_until(
+        &self,
+        deadline: Instant,
+        mut predicate: impl FnMut(&[StreamEvent]) -> bool,
+    ) -> bool {
+        let mut list = self.lock();
+        loop {
+            if predicate(&list) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            list = self.grown.wait_timeout(list, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-    };
+    }
+
+    fn note(&self, what: StreamChange) {
+        let mut list = self.lock();
+        let again =
+            matches!(what, StreamChange::Refused(_)) && list.last().is_some_and(|last| last.what == what);
+        if !again {
+            list.push(StreamEvent { at: Instant::now(), what });
+            self.grown.notify_all();
+        }
+    }
+}
+
+/// Connects, asks, connects again, until told to stop.
+pub(crate) fn run(vip: IpAddr, period: Duration, events: &StreamEvents, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         match TcpStream::connect_timeout(&SocketAddr::new(vip, SERVICE_PORT), CONNECT) {
             Ok(stream) => {
-                note(StreamChange::Connected);
-                if let Err(error) = converse(stream, period, &note, stop) {
-                    note(StreamChange::Broken(error.kind()));
+                events.note(StreamChange::Connected);
+                if let Err(error) = converse(stream, period, events, stop) {
+                    events.note(StreamChange::Broken(error.kind()));
                 }
             }
             Err(error) => {
-                note(StreamChange::Refused(error.kind()));
+                events.note(StreamChange::Refused(error.kind()));
                 std::thread::sleep(period);
             }
         }
@@ -68,7 +105,7 @@ pub(crate) fn run(vip: IpAddr, period: Duration, events: &Mutex<Vec<StreamEvent>
 fn converse(
     mut stream: TcpStream,
     period: Duration,
-    note: &impl Fn(StreamChange),
+    events: &StreamEvents,
     stop: &AtomicBool,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -100,7 +137,7 @@ fn converse(
             while let Some((_, by)) = parse(&received) {
                 let by = by.to_owned();
                 received.drain(..9 + by.len());
-                note(StreamChange::Answered { by });
+                events.note(StreamChange::Answered { by });
             }
         }
     }

@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, getegid, geteuid};
 use tempfile::TempDir;
 use vipdrift_lab::{Lab, enclose};
 
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         return victim(&deed);
     }
     type Case = (&'static str, fn(Option<u32>));
-    let cases: [Case; 10] = [
+    let cases: [Case; 12] = [
         ("nothing_left_after_the_end", |user| assert_eq!(ends_by_itself("end", user), (Some(7), None))),
         ("nothing_left_after_a_panic", |user| assert_eq!(ends_by_itself("panic", user), (Some(101), None))),
         ("nothing_left_after_an_abort", |user| {
@@ -54,6 +56,15 @@ fn main() -> ExitCode {
         ("a_lab_outside_is_refused", |user| {
             let words = start("outside", user).words();
             assert!(words.contains("not inside an enclosure"), "{words}");
+        }),
+        ("a_limit_is_named_with_the_command", |user| {
+            let words = start("limit", user).words();
+            assert!(words.contains("sudo sysctl -w user.max_net_namespaces=10000"), "{words}");
+        }),
+        ("a_masked_proc_is_refused_with_words", |user| {
+            let words = start("masked", user).words();
+            assert!(words.contains("could not mount a /proc of its own"), "{words}");
+            assert!(words.contains("container"), "{words}");
         }),
         ("threads_are_refused_with_words", |user| {
             let words = start("threads", user).words();
@@ -83,6 +94,21 @@ fn victim(deed: &str) -> ExitCode {
     match deed {
         "outside" => {
             println!("{}", Lab::new().err().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        "limit" => {
+            own_user_namespace();
+            fs::write("/proc/sys/user/max_net_namespaces", "0").unwrap();
+            println!("{}", enclose().unwrap_err());
+            return ExitCode::SUCCESS;
+        }
+        "masked" => {
+            own_user_namespace();
+            // As containers do.
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("/dev/null"), "/proc/meminfo", none, MsFlags::MS_BIND, none).unwrap();
+            println!("{}", enclose().unwrap_err());
             return ExitCode::SUCCESS;
         }
         "threads" => {
@@ -117,6 +143,15 @@ fn victim(deed: &str) -> ExitCode {
             std::thread::park();
         },
     }
+}
+
+/// Root in user and mount namespaces of its own: what is changed there concerns nobody else.
+fn own_user_namespace() {
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).unwrap();
+    fs::write("/proc/self/setgroups", "deny").unwrap();
+    fs::write("/proc/self/uid_map", format!("0 {user} 1")).unwrap();
+    fs::write("/proc/self/gid_map", format!("0 {group} 1")).unwrap();
 }
 
 /// A running victim; killed with everything in its process group when dropped.

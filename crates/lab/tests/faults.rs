@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use vipdrift_lab::{Change, Client, GRACE, HEARTBEAT_PORT, Host, Lab, StreamChange, tests};
+use vipdrift_lab::{Change, Client, GRACE, HEARTBEAT_PORT, Host, Lab, Record, StreamChange, tests};
 
 tests![
     vip_moved_by_hand_is_followed,
@@ -86,6 +86,8 @@ fn vip_moved_by_hand_is_followed() {
     let client = charlie.client(&[ip(V4), ip(V6)]).unwrap();
     for vip in client.vips() {
         assert!(client.wait_answer_by(vip, "alpha", start, soon()));
+        let answered = StreamChange::Answered { by: "alpha".into() };
+        assert!(client.wait_stream(vip, soon(), |events| events.iter().any(|event| event.what == answered)));
         assert_eq!(lab.observer().holders(vip), ["alpha"]);
         assert_eq!(client.neighbor(vip).unwrap(), Some(alpha.mac("eth0").unwrap()));
     }
@@ -103,6 +105,17 @@ fn vip_moved_by_hand_is_followed() {
             let record = client.record(vip).unwrap();
             assert!(record.first_answer_by(to.name(), moved).is_some());
             assert!(record.longest_outage(moved).duration >= Duration::from_micros(100));
+        }
+        for vip in client.vips() {
+            // The new kernel knows nothing of the connection and says so.
+            let reconnected = client.wait_stream(vip, soon(), |events| {
+                let after: Vec<&StreamChange> =
+                    events.iter().filter(|e| e.at > moved).map(|e| &e.what).collect();
+                let broken = after.iter().position(|what| matches!(what, StreamChange::Broken(_)));
+                let answered = StreamChange::Answered { by: to.name().into() };
+                broken.is_some_and(|broken| after[broken..].contains(&&answered))
+            });
+            assert!(reconnected, "{vip} moved at {moved:?}: {:#?}", client.stream(vip));
         }
         print(&format!("moved to {}", to.name()), &client, moved);
     }
@@ -189,13 +202,9 @@ fn lost_frames_are_a_share() {
     assert!(client.wait_answer_by(ip(V4), "alpha", start, soon()));
     alpha.lose(30).unwrap();
     let lossy = Instant::now();
-    let enough = |client: &Client| {
-        let record = client.record(ip(V4)).unwrap();
-        record.probes().iter().filter(|probe| probe.sent >= lossy).count() >= 1_000
-    };
-    while !enough(&client) {
-        assert!(client.wait_answer_by(ip(V4), "alpha", Instant::now(), soon()));
-    }
+    let enough =
+        |record: &Record| record.probes().iter().filter(|probe| probe.sent >= lossy).count() >= 1_000;
+    assert!(client.wait_until(ip(V4), soon(), enough));
     let until = Instant::now();
     alpha.mend().unwrap();
     let mended = Instant::now();
@@ -207,9 +216,8 @@ fn lost_frames_are_a_share() {
     let share = lost * 100 / (lost + answered);
     assert!((35..=65).contains(&share), "{lost} lost, {answered} answered");
     println!("30 % each way: {share} % of the probes lost");
-    while client.record(ip(V4)).unwrap().answered_by("alpha", mended, Instant::now()) < 100 {
-        assert!(client.wait_answer_by(ip(V4), "alpha", Instant::now(), soon()));
-    }
+    let enough = |record: &Record| record.answered_by("alpha", mended, Instant::now()) >= 100;
+    assert!(client.wait_until(ip(V4), soon(), enough));
     let record = client.record(ip(V4)).unwrap();
     let lost = record.lost(mended, Instant::now());
     assert!(lost < 20, "{lost} lost after the end of the fault");
@@ -285,7 +293,8 @@ fn frozen_host_stands_still_and_goes_on() {
     assert!(cannot_reach(&bravo, &alpha) && alpha.carrier("eth0").unwrap());
     assert!(alpha.processes().iter().all(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        // Stopped, or waiting for a child that is.
+        stat.rsplit(')').next().unwrap().trim_start().starts_with(['T', 'D'])
     }));
     // What was written before may have been read a moment later.
     let late = clock.lines().into_iter().filter(|line| line.at > frozen + Duration::from_millis(50)).count();
@@ -327,14 +336,9 @@ fn dead_service_resets_its_clients() {
     let start = Instant::now();
     let client = charlie.client(&[ip(V4), ip(V6)]).unwrap();
     let stream_says = |vip, wanted: fn(&StreamChange) -> bool, since: Instant| {
-        let deadline = soon();
-        while Instant::now() < deadline {
-            if client.stream(vip).unwrap().iter().any(|event| event.at >= since && wanted(&event.what)) {
-                return true;
-            }
-            std::thread::yield_now();
-        }
-        false
+        client.wait_stream(vip, soon(), |events| {
+            events.iter().any(|event| event.at >= since && wanted(&event.what))
+        })
     };
     for vip in client.vips() {
         assert!(client.wait_answer_by(vip, "alpha", start, soon()));
@@ -348,22 +352,17 @@ fn dead_service_resets_its_clients() {
         assert!(stream_says(vip, |what| matches!(what, StreamChange::Refused(_)), stopped));
     }
     for vip in client.vips() {
-        let deadline = soon();
-        while client.record(vip).unwrap().probes().iter().filter(|probe| probe.sent > stopped).count() < 10 {
-            assert!(Instant::now() < deadline);
-            std::thread::yield_now();
-        }
+        let enough =
+            |record: &Record| record.probes().iter().filter(|probe| probe.sent > stopped).count() >= 10;
+        assert!(client.wait_until(vip, soon(), enough));
     }
     let started = Instant::now();
     alpha.start_service().unwrap();
     for vip in client.vips() {
         assert!(client.wait_answer_by(vip, "alpha", started, soon()), "refusals do not stop the client");
         assert!(stream_says(vip, |what| matches!(what, StreamChange::Answered { .. }), started));
-        let deadline = soon();
-        while client.record(vip).unwrap().lost(stopped, started) == 0 {
-            assert!(Instant::now() < deadline, "probes of the last {GRACE:?} are judged later");
-            std::thread::yield_now();
-        }
+        let judged = |record: &Record| record.lost(stopped, started) > 0;
+        assert!(client.wait_until(vip, soon(), judged), "probes of the last {GRACE:?} are judged later");
     }
 }
 

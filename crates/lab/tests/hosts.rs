@@ -110,6 +110,12 @@ fn two_lans_and_a_gateway() {
     alpha.power_off().unwrap();
     alpha.power_on().unwrap();
     assert_eq!(client.ask(ip("192.0.2.11"), soon()).as_deref(), Some("alpha"), "routes are back too");
+    gateway.unplug_interface("eth0").unwrap();
+    assert!(!gateway.carrier("eth0").unwrap() && gateway.carrier("eth1").unwrap());
+    assert!(client.ask(ip("192.0.2.11"), Instant::now() + Duration::from_millis(100)).is_none());
+    assert_eq!(client.ask(ip("198.51.100.1"), soon()).as_deref(), Some("gateway"));
+    gateway.plug_interface("eth0").unwrap();
+    assert_eq!(client.ask(ip("192.0.2.11"), soon()).as_deref(), Some("alpha"));
     gateway.unplug().unwrap();
     assert!(client.ask(ip("192.0.2.11"), Instant::now() + Duration::from_millis(100)).is_none());
 }
@@ -121,6 +127,7 @@ fn names_and_addresses_are_checked() {
     assert!(lab.host("alpha", &[]).is_err() && lab.host("", &[]).is_err() && lab.host("../x", &[]).is_err());
     let error = lab.host("bravo", &["192.0.2.12"]).unwrap_err().to_string();
     assert!(error.contains("`192.0.2.12` is not an address with a prefix length"), "{error}");
+    assert!(lab.host("bravo", &["192.0.2.12/24"]).is_ok(), "the name was not taken");
     assert!(alpha.add_address("192.0.2.300/24").is_err() && alpha.delete_address("192.0.2.99").is_err());
     assert!(alpha.mac("eth7").is_err() && alpha.send_frame("eth7", &[0; 64]).is_err());
     let mac = alpha.mac("eth0").unwrap();
@@ -171,11 +178,7 @@ fn client_outlives_having_no_way() {
     let start = Instant::now();
     let client = host.client(&vips).unwrap();
     // No route at all to the last one, nobody there at the others.
-    let deadline = soon();
-    while client.record(vips[2]).unwrap().probes().len() < 50 {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
+    assert!(client.wait_until(vips[2], soon(), |record| record.probes().len() >= 50));
     assert!(
         client.record(vips[2]).unwrap().probes().iter().all(|probe| !probe.left && probe.answer.is_none())
     );

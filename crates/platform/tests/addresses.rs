@@ -201,6 +201,53 @@ fn the_kernel_takes_a_vip_as_source_only_if_told_so() {
 }
 
 #[test]
+fn an_address_that_somebody_else_left_is_taken_over_whole() {
+    isolated("an_address_that_somebody_else_left_is_taken_over_whole", || {
+        let v0 = cable();
+        ip("addr add 192.0.2.10/24 dev v0");
+        ip("addr add 2001:db8::10/64 dev v0 nodad");
+        let mut kernel = Kernel::open().unwrap();
+        let found = on(&mut kernel, v0);
+        assert!(found.len() == 2 && found.iter().all(|address| !address.ours && address.valid.is_none()));
+        let vips = [vip(v0, network("192.0.2.10/24"), 100), vip(v0, network("2001:db8::10/64"), 100)];
+        all_ok(kernel.mount(&vips));
+        let found = on(&mut kernel, v0);
+        assert!(
+            found.len() == 2 && found.iter().all(|address| address.ours && address.valid.is_some()),
+            "{found:?}"
+        );
+        assert_eq!(ip("addr show dev v0").matches("deprecated").count(), 2);
+    });
+}
+
+/// Not a wish but the kernel's way, which the documentation of `mount` tells.
+#[test]
+fn the_first_ipv4_address_of_a_network_takes_the_others_along() {
+    isolated("the_first_ipv4_address_of_a_network_takes_the_others_along", || {
+        let v0 = cable();
+        std::fs::write("/proc/sys/net/ipv4/conf/v0/promote_secondaries", "0").unwrap();
+        let mut kernel = Kernel::open().unwrap();
+        let nets = ["192.0.2.10/24", "192.0.2.11/24", "192.0.2.12/32"].map(network);
+        all_ok(kernel.mount(&nets.map(|network| vip(v0, network, 100))));
+        let mut watch = Watch::open().unwrap();
+        all_ok(kernel.unmount(&[(v0, nets[0])]));
+        assert_eq!(on(&mut kernel, v0).iter().map(|address| address.network).collect::<Vec<_>>(), [nets[2]]);
+        let mut removed = Vec::new();
+        while let Some(change) = watch.next().unwrap() {
+            if let Change::AddressRemoved { network, .. } = change {
+                removed.push(network);
+            }
+        }
+        removed.sort();
+        assert_eq!(removed, nets[..2], "and both are told");
+
+        // Preferred lifetime 0 or not, IPv4 takes the only address it has.
+        ip("route add 192.0.2.0/24 dev v0");
+        assert!(ip("route get 192.0.2.99").contains("src 192.0.2.12"));
+    });
+}
+
+#[test]
 fn taking_away_what_is_not_there_is_no_error() {
     isolated("taking_away_what_is_not_there_is_no_error", || {
         let v0 = cable();

@@ -104,6 +104,8 @@ enum Thing {
 pub(crate) struct Contest {
     pub(crate) group: usize,
     pub(crate) holders: Vec<usize>,
+    /// A holder has no daemon: its kernel keeps the VIP until the lease ends.
+    pub(crate) orphan: bool,
     pub(crate) from: Timestamp,
     pub(crate) until: Timestamp,
 }
@@ -352,11 +354,13 @@ impl World {
             return;
         }
         let now = self.now;
-        match self.contests.last_mut() {
-            Some(last) if last.group == group && last.until == now && last.holders == holders => {
-                last.until = until;
-            }
-            _ => self.contests.push(Contest { group, holders, from: now, until }),
+        let orphan = holders.iter().any(|&holder| !self.hosts[holder].keeper);
+        let same = |last: &&mut Contest| {
+            last.group == group && last.until == now && last.holders == holders && last.orphan == orphan
+        };
+        match self.contests.iter_mut().rev().take(self.setup.groups).find(same) {
+            Some(last) => last.until = until,
+            None => self.contests.push(Contest { group, holders, orphan, from: now, until }),
         }
     }
 

@@ -283,9 +283,7 @@ fn parse_link(part: &Part<'_>) -> Result<Option<Link>, DecodeError> {
         index,
         name: String::new(),
         mac: None,
-        // With carrier alone the kernel may still drop every frame silently: it switches the queue on a little later,
-        // together with IFF_RUNNING (linkwatch).
-        running: set(libc::IFF_UP) && set(libc::IFF_LOWER_UP) && set(libc::IFF_RUNNING),
+        running: set(libc::IFF_UP) && set(libc::IFF_LOWER_UP),
         loopback: set(libc::IFF_LOOPBACK),
     };
     for attribute in attributes(part.payload, FIXED) {

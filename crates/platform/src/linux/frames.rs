@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::socket::{BUFFER, nothing_now, receive_from, set_option, widen_buffers};
+use super::socket::{BUFFER, nothing_now, receive_from, widen_buffers};
 
 /// What a [`FrameSocket`] hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +71,8 @@ impl FrameSocket {
         let fd = unsafe { OwnedFd::from_raw_fd(raw) };
         let step = |step: &'static str| move |source| Error::Open { step, source };
         socket2::SockRef::from(&fd).attach_filter(&filter(kind)).map_err(step("attach the frame filter"))?;
-        set_option::<libc::c_int>(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)
-            .map_err(step("ignore frames of this machine"))?;
         widen_buffers(fd.as_fd(), BUFFER);
+        // Bound to one protocol, it is not shown what this machine sends: the kernel does that for ETH_P_ALL only.
         let address = link_address(0, protocol(kind));
         // SAFETY: pointer and length describe `address`, which lives across the call; the kernel only reads it.
         let bound =

@@ -9,9 +9,9 @@ pub struct Link {
     pub name: String,
     /// Its Ethernet address; `None` if it has none of six bytes (loopback has one of zeros, tunnels have none).
     pub mac: Option<[u8; 6]>,
-    /// Frames can leave: switched on (`IFF_UP`), with carrier (`IFF_LOWER_UP`), and in operation (`IFF_RUNNING`, which
-    /// follows the carrier when the kernel is ready to send; also false for a port not yet let in by 802.1X),
-    /// netdevice(7).
+    /// Frames can leave: switched on (`IFF_UP`) with carrier (`IFF_LOWER_UP`), netdevice(7). For a moment after the
+    /// carrier came the kernel may still drop frames silently, until its worker has switched the queue on. `IFF_RUNNING`
+    /// is no better: it follows that worker, but may lag a whole second although frames pass (linkwatch's rate limit).
     pub running: bool,
     /// The loopback interface (`IFF_LOOPBACK`).
     pub loopback: bool,

@@ -175,8 +175,13 @@ impl Requests {
             self.sequence = self.sequence.wrapping_add(1);
             let bytes = serialize(request.clone(), NLM_F_REQUEST | NLM_F_DUMP, self.sequence);
             self.send(&bytes)?;
-            if let Some(list) = self.collect(&parse)? {
-                return Ok(list);
+            match self.collect(&parse) {
+                Ok(Some(list)) => return Ok(list),
+                Ok(None) => {}
+                Err(error) => {
+                    self.start_anew();
+                    return Err(error);
+                }
             }
         }
         Err(Error::Changing)
@@ -190,7 +195,6 @@ impl Requests {
         let deadline = boot_time() + PATIENCE;
         let mut list = Vec::new();
         let mut changed = false;
-        // The kernel refuses the next dump while one is unfinished, so a bad message does not end the reading.
         let mut malformed = None;
         loop {
             if boot_time() > deadline {
@@ -253,6 +257,7 @@ impl Requests {
                         chunk.into_iter().map(|refused| Err(refused.unwrap_or_else(|| same(&error)))),
                     );
                     results.resize_with(total, || Err(Error::NotTried));
+                    self.start_anew();
                 }
             }
         }
@@ -278,6 +283,15 @@ impl Requests {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Replaces the socket after a failure. The old one would refuse the next list while one is unread (`EBUSY`), and
+    /// after an overrun the kernel drops further answers until all old ones are read. Keeps the old one if there is no
+    /// new one.
+    fn start_anew(&mut self) {
+        if let Ok(new) = Self::open() {
+            self.fd = new.fd;
         }
     }
 
@@ -370,6 +384,35 @@ mod tests {
                 attributes(part.payload, 8).for_each(drop);
             }
         }
+    }
+
+    #[test]
+    fn lost_answers_are_told_for_each_entry_and_the_socket_stays_in_step() {
+        // Deleting from an interface that cannot exist: refused for lack of one, or of privilege, and changes nothing.
+        let nowhere = || {
+            let mut message = netlink_packet_route::address::AddressMessage::default();
+            message.header.family = netlink_packet_route::AddressFamily::Inet;
+            message.header.index = i32::MAX.cast_unsigned();
+            RouteNetlinkMessage::DelAddress(message)
+        };
+        let total = CHUNK + 6;
+        let batch = |requests: &mut Requests| requests.batch(0, (0..total).map(|_| nowhere()));
+        let count = |results: &[Result<(), Error>], kind: fn(&Error) -> bool| {
+            results.iter().filter(|result| result.as_ref().is_err_and(kind)).count()
+        };
+        let refused: fn(&Error) -> bool = |error| matches!(error, Error::Refused { .. });
+        let lost: fn(&Error) -> bool = |error| matches!(error, Error::Overrun);
+        let not_tried: fn(&Error) -> bool = |error| matches!(error, Error::NotTried);
+
+        let mut requests = Requests::open().unwrap();
+        socket2::SockRef::from(&requests.fd).set_recv_buffer_size(4096).unwrap();
+        let results = batch(&mut requests);
+        assert_eq!(results.len(), total);
+        assert!(count(&results, lost) > 0, "the buffer was to be too small");
+        assert_eq!(count(&results, refused) + count(&results, lost), CHUNK);
+        assert_eq!(count(&results, not_tried), 6);
+
+        assert_eq!(count(&batch(&mut requests), refused), total);
     }
 
     #[test]

@@ -42,7 +42,7 @@ const RUNAWAY: Duration = Duration::from_secs(5);
 /// the system are lower.
 ///
 /// # Errors
-/// [`Error::Limits`] names those that stayed as they were.
+/// [`Error::Limits`] names those that stayed lower; they are as high as the system allows.
 pub fn raise_limits() -> Result<(), Error> {
     let micros = u64::try_from(RUNAWAY.as_micros()).unwrap_or(u64::MAX);
     let mut refused = Vec::new();
@@ -90,7 +90,12 @@ fn raise(resource: ResourceName, wanted: u64) -> io::Result<()> {
     if now.rlim_cur >= wanted {
         return Ok(());
     }
-    set_limits(resource, libc::rlimit { rlim_cur: wanted, rlim_max: now.rlim_max.max(wanted) })
+    set_limits(resource, libc::rlimit { rlim_cur: wanted, rlim_max: now.rlim_max.max(wanted) }).inspect_err(
+        |_| {
+            // As far as it goes without privilege.
+            let _ = set_limits(resource, libc::rlimit { rlim_cur: now.rlim_max, rlim_max: now.rlim_max });
+        },
+    )
 }
 
 /// At most `wanted`, which never needs a privilege. The hard limit stays, so that it can be undone.
@@ -103,7 +108,8 @@ fn lower(resource: ResourceName, wanted: u64) -> io::Result<()> {
 }
 
 /// Real-time scheduling (`SCHED_FIFO`) for the calling thread, with a priority from 1 to 99. Threads and processes it
-/// starts later are ordinary again.
+/// starts later are ordinary again. It survives dropping privileges, which may end the permission for it: call it
+/// before, in the thread that is to have it.
 ///
 /// # Errors
 /// [`Error::RealTime`]: the thread is scheduled as before.

@@ -159,7 +159,7 @@ fn conditional() -> Result<Vec<(c_long, Vec<SeccompRule>)>, String> {
         | libc::CLONE_NEWNET;
     let thread = flags(libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND);
     let own = std::process::id().cast_signed();
-    #[expect(
+    #[allow(
         clippy::cast_possible_truncation,
         reason = "request numbers fit 32 bits; the type differs by C library"
     )]

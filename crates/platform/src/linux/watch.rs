@@ -26,7 +26,8 @@ pub enum Change {
     Link,
     /// A route came, went or changed: list the gateways again.
     Route,
-    /// News were lost because they were not read in time (`ENOBUFS`): list everything again.
+    /// News were lost because they were not read in time (`ENOBUFS`). Read on until there are none, because until then
+    /// the kernel drops further news silently; then list everything again.
     Overrun,
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns, unshare};
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::clock::boot_time;
+use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::links::Link;
 use vipdrift_platform::poll::{Poller, Ready};
 
@@ -70,9 +71,17 @@ impl Host {
             ip(&format!("link set {there} up"));
         });
         ip(&format!("link set {here} up"));
-        let running = |name| move || link(name).running;
-        wait_for("this end", running(here));
-        host.run(|| wait_for("the other end", running(there)));
+        // Carrier is not enough, see `Link::running`: wait until a frame gets through both ways.
+        let end = |name| (FrameSocket::open(FrameKind::Arp).unwrap(), link(name).index);
+        let (near, far) = (end(here), host.run(|| end(there)));
+        let crosses = |from: &(FrameSocket, u32), to: &(FrameSocket, u32)| {
+            let mut frame = [0; 60];
+            frame[..6].fill(0xff);
+            frame[12..14].copy_from_slice(&[0x08, 0x06]);
+            from.0.send(from.1, &frame).is_ok() && readable_within(&to.0, Duration::from_millis(20))
+        };
+        wait_for("the cable", || crosses(&near, &far));
+        wait_for("the cable, back", || crosses(&far, &near));
         host
     }
 

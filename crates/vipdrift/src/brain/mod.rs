@@ -60,12 +60,16 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
 
     // One thread until here: privileges belong to threads.
     let mut grants = Grants::take(&setup.users);
+    // A stopped brain whose keeper dies must wake up to notice, or it would hold the sockets for ever. Forgotten by the
+    // kernel when privileges change, so not before.
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT);
     let log = Log::start().map_err(|error| format!("cannot make a thread: {error}"))?;
     let wake = Arc::new(Wake::new().map_err(|error| error.to_string())?);
     let (asks, asked) = mpsc::channel();
     let pulse = Arc::new(AtomicU64::new(0));
     let slow = SlowParts {
-        setup: setup.clone(),
+        keeper_pid: setup.keeper_pid,
+        keeper_real_time: setup.keeper_real_time,
         life_number: life.number,
         resolved: resolved.clone(),
         cluster: config.cluster.name.clone(),

@@ -19,7 +19,6 @@ use super::heart::{Ask, HeartReport};
 use super::status::{self, WallClock};
 use crate::config::{Resolved, nearest};
 use crate::log::Log;
-use crate::message::Setup;
 use crate::state;
 
 /// Deep enough for hyper and serde; the default of 2 MiB would be locked memory for nothing.
@@ -35,7 +34,8 @@ const JUMP: Duration = Duration::from_secs(1);
 
 /// What the slow side is made of.
 pub(super) struct SlowParts {
-    pub(super) setup: Setup,
+    pub(super) keeper_pid: u32,
+    pub(super) keeper_real_time: String,
     pub(super) life_number: u32,
     pub(super) resolved: Resolved,
     pub(super) cluster: String,

@@ -1,6 +1,19 @@
 //! The configuration: one TOML file, the same on every node. Everything that can be known to be wrong from the
 //! file alone is refused here, with its place; what depends on the machine is left to `vipdrift check` and the
 //! keeper.
+//!
+//! Keys beyond those of the contract:
+//!
+//! | Key | Default | Meaning |
+//! |---|---|---|
+//! | `[cluster] start_wait` | `"3s"` | longest wait at start for proof that the link works; `"0s"` to `"10m"` |
+//! | `[cluster] previous_key`, `previous_key_file` | none | a second key that is accepted, for changing keys without a gap |
+//! | `[cluster] port` | `5798` | UDP port of the heartbeats |
+//! | `[cluster] user` | `"vipdrift"` | user that the brain becomes when started as root; `nobody` if there is none of that name. Members of the group of that name may use the control socket |
+//! | `[[group]] as_source` | `false` | the kernel may choose the VIP as source address of new connections |
+//!
+//! `prefer` names the first nodes of the order; nodes that it leaves out follow as they stand in the file, so every node
+//! may hold every group. A relative `key_file` is looked for beside the configuration file.
 
 mod address;
 mod contradictions;

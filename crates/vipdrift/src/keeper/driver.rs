@@ -365,6 +365,7 @@ impl Driver {
     fn start_brain(&mut self, until: Timestamp, holding: bool) {
         let now = now();
         self.number += 1;
+        self.said_exit = false;
         let resumed = if holding { self.carry.clone() } else { None };
         self.parts.hands.begin_life(resumed.as_ref().map_or(0, |carry| carry.plan));
         let life = Life {

@@ -14,6 +14,7 @@ pub(crate) mod sockets;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::poll::{Signal, Signals};
@@ -30,7 +31,9 @@ use crate::privileges;
 
 /// The brain's real-time priority is one higher: what it decides comes first.
 const PRIORITY: u8 = 49;
-/// Interfaces that are still coming up at boot get this long.
+/// How long the brain of a killed keeper is waited for.
+const ORPHAN: Duration = Duration::from_secs(1);
+/// How often leftovers are taken off before it is given up.
 const LEFTOVERS_TRIES: u32 = 3;
 
 /// What `vipdrift run` was told.
@@ -57,7 +60,7 @@ pub(crate) enum NotStarted {
 }
 
 fn machine(what: impl Into<String>, remedy: impl Into<String>) -> NotStarted {
-    NotStarted::Machine(Unopened { what: what.into(), remedy: remedy.into() })
+    NotStarted::Machine(Unopened::new(what, remedy))
 }
 
 /// Runs the daemon until it is told to stop. Answers whether everything was released.
@@ -101,7 +104,7 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
     )?;
     // Sockets before anything is touched: a second vipdrift by mistake must not release the VIPs of the first.
     let control = options.socket.as_ref().unwrap_or(&config.control.socket);
-    let mut sockets = Sockets::open(&resolved, control)?;
+    let mut sockets = open_sockets(&resolved, control, &config.cluster.user)?;
     let log = Log::start().map_err(|error| {
         machine(format!("cannot make a thread: {error}"), "raise the limit of processes (ulimit -u)")
     })?;
@@ -140,6 +143,17 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
     }
     let hands = Hands::new(network, survey, resolved.lease, now());
     Ok(Parts { log, resolved, sockets, hands, signals, setup, drained })
+}
+
+/// Opens everything. After a keeper was killed, its brain needs a moment to notice and let go.
+fn open_sockets(resolved: &Resolved, control: &Path, user: &str) -> Result<Sockets, Unopened> {
+    let begun = now();
+    loop {
+        match Sockets::open(resolved, control, user) {
+            Err(error) if error.in_use && now().since(begun) < ORPHAN => std::thread::sleep(ORPHAN / 20),
+            other => return other,
+        }
+    }
 }
 
 /// Which node this is.

@@ -25,11 +25,13 @@ pub(crate) struct Unopened {
     pub(crate) what: String,
     /// What to do.
     pub(crate) remedy: String,
+    /// Somebody else has it at the moment.
+    pub(crate) in_use: bool,
 }
 
 impl Unopened {
-    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into(), in_use: false }
     }
 }
 
@@ -52,11 +54,12 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens everything. The control socket's file is made, mode 0660, with its folder if that is missing.
+    /// Opens everything. The control socket's file is made, mode 0660, with its folder if that is missing; where there
+    /// is a group called `user`, its members may use it.
     ///
     /// # Errors
     /// The first thing that could not be opened. A control socket that was made is removed again.
-    pub(crate) fn open(resolved: &Resolved, control: &Path) -> Result<Self, Unopened> {
+    pub(crate) fn open(resolved: &Resolved, control: &Path, user: &str) -> Result<Self, Unopened> {
         let heartbeat = resolved
             .own
             .iter()
@@ -72,7 +75,7 @@ impl Sockets {
             Err(error) if uses_v6 => return Err(echoes(error)),
             Err(_) => None,
         };
-        let listener = listen(control)?;
+        let listener = listen(control, user)?;
         Ok(Self {
             heartbeat,
             arp,
@@ -154,10 +157,14 @@ impl Drop for Sockets {
 /// Usually: another program, or another vipdrift, has the port.
 pub(crate) fn heartbeat(local: SocketAddr) -> Result<UdpSocket, Unopened> {
     datagrams::bind(local).map_err(|error| match &error {
-        datagrams::Error::InUse(_) => Unopened::new(
-            format!("UDP port {} of {} is in use by another program", local.port(), local.ip()),
-            format!("see which with `ss -ulpn 'sport = {}'`; is vipdrift running already?", local.port()),
-        ),
+        datagrams::Error::InUse(_) => Unopened {
+            what: format!("UDP port {} of {} is in use by another program", local.port(), local.ip()),
+            remedy: format!(
+                "see which with `ss -ulpn 'sport = {}'`; is vipdrift running already?",
+                local.port()
+            ),
+            in_use: true,
+        },
         _ => Unopened::new(error.to_string(), PRIVILEGES),
     })
 }
@@ -170,7 +177,7 @@ fn echoes(error: echo::Error) -> Unopened {
     Unopened::new(error.to_string(), PRIVILEGES)
 }
 
-fn listen(path: &Path) -> Result<UnixListener, Unopened> {
+fn listen(path: &Path, user: &str) -> Result<UnixListener, Unopened> {
     let cannot = |error: &io::Error| {
         Unopened::new(
             format!("cannot make the control socket {}: {}", path.display(), plain(error)),
@@ -196,6 +203,10 @@ fn listen(path: &Path) -> Result<UnixListener, Unopened> {
         std::fs::remove_file(path).map_err(|e| cannot(&e))?;
     }
     let listener = UnixListener::bind(path).map_err(|e| cannot(&e))?;
+    if let Ok(Some(group)) = nix::unistd::Group::from_name(user) {
+        // In a namespace without that group the socket stays with this one.
+        let _ = std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()));
+    }
     let ready = listener
         .set_nonblocking(true)
         .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)));

@@ -129,7 +129,7 @@ pub(crate) fn frozen_node_says_nothing_until_it_has_asked() {
     std::thread::sleep(Duration::from_millis(300));
     let record = client.record(WEB[0]).unwrap();
     let strays = record
-        .probes
+        .probes()
         .iter()
         .filter(|probe| probe.sent >= thawed)
         .filter(|probe| probe.answer.as_ref().is_some_and(|answer| *answer.by != *heir))

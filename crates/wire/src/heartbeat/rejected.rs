@@ -82,21 +82,21 @@ impl Rejected {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::TooShort => "too-short",
-            Self::TooLong => "too-long",
-            Self::BadMagic => "bad-magic",
-            Self::UnknownVersion => "unknown-version",
-            Self::ForeignCluster => "foreign-cluster",
-            Self::BadMac => "bad-mac",
-            Self::Malformed(Malformed::Kind) => "malformed-kind",
-            Self::Malformed(Malformed::Truncated) => "malformed-truncated",
-            Self::Malformed(Malformed::Trailing) => "malformed-trailing",
-            Self::Malformed(Malformed::Flags) => "malformed-flags",
-            Self::Malformed(Malformed::Health) => "malformed-health",
-            Self::Malformed(Malformed::Role) => "malformed-role",
-            Self::Malformed(Malformed::Word) => "malformed-word",
-            Self::Malformed(Malformed::Part) => "malformed-part",
-            Self::Malformed(Malformed::Groups) => "malformed-groups",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::BadMagic => "bad_magic",
+            Self::UnknownVersion => "unknown_version",
+            Self::ForeignCluster => "foreign_cluster",
+            Self::BadMac => "bad_mac",
+            Self::Malformed(Malformed::Kind) => "malformed_kind",
+            Self::Malformed(Malformed::Truncated) => "malformed_truncated",
+            Self::Malformed(Malformed::Trailing) => "malformed_trailing",
+            Self::Malformed(Malformed::Flags) => "malformed_flags",
+            Self::Malformed(Malformed::Health) => "malformed_health",
+            Self::Malformed(Malformed::Role) => "malformed_role",
+            Self::Malformed(Malformed::Word) => "malformed_word",
+            Self::Malformed(Malformed::Part) => "malformed_part",
+            Self::Malformed(Malformed::Groups) => "malformed_groups",
         }
     }
 }

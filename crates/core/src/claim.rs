@@ -1,0 +1,255 @@
+//! A standby node: when it asks who answers for the VIPs, and when it takes them.
+
+use std::time::Duration;
+
+use vipdrift_wire::heartbeat::Role;
+
+use crate::config::OccupiedPolicy;
+use crate::group::{Because, Released};
+use crate::node::{Node, spell};
+use crate::occupancy::{Answer, Verdict};
+use crate::peer::Liveness;
+use crate::tuning::{NOTE_PACE, OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS};
+
+/// What a claim rests on.
+enum Ground {
+    /// The holder let go and named this node.
+    Released(Released),
+    /// Asked often enough, and nobody answers.
+    Free,
+    /// Somebody answers, and yet.
+    Answered(Answer),
+}
+
+impl Node {
+    pub(crate) fn consider_claim(&mut self, group: usize) {
+        let eligible = self.is_eligible(group);
+        if let Some(holder) = self.holder(group) {
+            self.groups[group].released = None;
+            if eligible && self.is_handed_over(holder, group) {
+                let reason = format!("{} hands over without a gap", self.peers[holder].name);
+                return self.begin_mounting(group, Because::new(reason));
+            }
+            if eligible && self.peers[holder].is_suspect() {
+                self.keep_asking(group);
+            } else {
+                self.stop_asking(group);
+            }
+            return;
+        }
+        if !eligible {
+            self.stop_asking(group);
+            return;
+        }
+        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
+        if self.takes_released(group, ready) {
+            return;
+        }
+        self.keep_asking(group);
+        let first = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
+        match first {
+            Verdict::Free if ready => self.consider_free(group),
+            Verdict::Occupied(answer) => self.consider_occupied(group, answer, ready),
+            Verdict::Free | Verdict::Unknown => {}
+        }
+    }
+
+    pub(crate) fn keep_asking(&mut self, group: usize) {
+        if !self.groups[group].occupancy.is_asking() {
+            self.start_asking(group);
+        }
+    }
+
+    /// An active peer names this node to mount before it unmounts.
+    fn is_handed_over(&self, holder: usize, group: usize) -> bool {
+        self.peers[holder].remote(self.groups[group].id).is_some_and(|state| {
+            state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
+        })
+    }
+
+    /// A holder that unmounted, said so and named this node leaves nothing to ask: the heir mounts on the word. Old
+    /// news are asked about like everything else.
+    fn takes_released(&mut self, group: usize, ready: bool) -> bool {
+        let Some(released) = self.groups[group].released.clone() else { return false };
+        let age = self.now.since(released.at);
+        if age > RELEASE_NEWS {
+            self.groups[group].released = None;
+            return false;
+        }
+        if !ready || !released.ours || age > self.tuning.patience() || self.foreign_answer(group).is_some() {
+            return false;
+        }
+        let because = self.explain_claim(group, &Ground::Released(released));
+        self.begin_mounting(group, because);
+        true
+    }
+
+    /// Nobody answers.
+    fn consider_free(&mut self, group: usize) {
+        let patience = self.patience_of(group);
+        let occupancy = &self.groups[group].occupancy;
+        if occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
+            // While something else was waited for, questions were few.
+            return self.start_asking(group);
+        }
+        if occupancy.verdict(self.now, patience) == Verdict::Free {
+            let because = self.explain_claim(group, &Ground::Free);
+            self.begin_mounting(group, because);
+        }
+    }
+
+    /// How long silence must last. Nodes that come before this one, and are not heard though their machines live, may
+    /// be about to take the group as well: each has a head start, and its announcement will be heard.
+    pub(crate) fn patience_of(&self, group: usize) -> Duration {
+        let order = &self.config.groups[group].order;
+        let ghost = self.groups[group].ghost.map(|ghost| ghost.node);
+        let before = order.iter().take_while(|&&id| id != self.config.id).filter(|&&id| {
+            self.peer_index(id).map(|index| &self.peers[index]).is_some_and(|peer| {
+                let unheard = matches!(peer.liveness, Liveness::Unknown | Liveness::Silent { .. });
+                unheard && peer.kernel.lives() && ghost != Some(id)
+            })
+        });
+        let turns = u32::try_from(1 + before.count()).unwrap_or(u32::MAX);
+        self.tuning.patience().saturating_mul(turns)
+    }
+
+    /// A recent answer for a VIP by a machine that is no node.
+    fn foreign_answer(&self, group: usize) -> Option<Answer> {
+        self.groups[group]
+            .occupancy
+            .answer_since(self.now - OCCUPIED_NEWS)
+            .filter(|answer| self.peer_of_mac(group, answer.mac).is_none())
+    }
+
+    /// Nobody in the cluster is known to hold the group, and yet somebody answers.
+    fn consider_occupied(&mut self, group: usize, last: Answer, ready: bool) {
+        let now = self.now;
+        // Where a node and a foreign machine answer, the node counts.
+        let answer = self.groups[group].occupancy.answer_of_node(ROUNDS).unwrap_or(last);
+        let address = self.config.vips[answer.vip.0].address.addr();
+        let ghost = self.groups[group].ghost;
+        let owner = self.peer_of_mac(group, answer.mac);
+        let named =
+            owner.map_or_else(|| "no node of this cluster".to_owned(), |peer| self.peers[peer].name.clone());
+        let reason = match ghost {
+            Some(ghost) => {
+                format!(
+                    "{} silent, {address} answered by {} ({named})",
+                    self.node_name(ghost.node),
+                    answer.mac
+                )
+            }
+            None => format!("{address} answered by {} ({named})", answer.mac),
+        };
+        self.note_occupied(group, &reason);
+        if !ready {
+            return;
+        }
+        match owner {
+            Some(peer) => {
+                // A correct kernel lets go when the lease ends; after that the machine lives or a proxy answers.
+                let since = ghost.map(|ghost| ghost.since).or(self.groups[group].occupancy.asking_since());
+                let waited = since.map_or(Duration::ZERO, |since| now.since(since));
+                if self.config.lease.is_none_or(|lease| waited < lease + Duration::from_secs(1)) {
+                    return;
+                }
+                if self.peers[peer].kernel.echo_dead(now) {
+                    let mut because = self.explain_claim(group, &Ground::Answered(answer));
+                    because.reason =
+                        format!("{named} dead: its MAC still answers for {address}, but not its machine");
+                    self.begin_mounting(group, because);
+                } else if self.peers[peer].kernel.ask_echo(now) {
+                    for to in self.peers[peer].addresses.clone() {
+                        self.act(crate::Action::SendEcho { to });
+                    }
+                }
+            }
+            None if self.config.groups[group].occupied == OccupiedPolicy::Claim
+                && self.groups[group].occupancy.foreign_for(now, ROUNDS) >= self.tuning.dead =>
+            {
+                let mut because = self.explain_claim(group, &Ground::Answered(answer));
+                because.reason = format!("{reason}, claimed as configured");
+                self.begin_mounting(group, because);
+            }
+            None => {}
+        }
+    }
+
+    /// Says whom a VIP is left to: once, and not in the first moments, in which nobody is known.
+    fn note_occupied(&mut self, group: usize, reason: &str) {
+        if self.listening || self.groups[group].noted == reason {
+            return;
+        }
+        let pause = self.now.since(self.groups[group].noted_at);
+        let g = &mut self.groups[group];
+        reason.clone_into(&mut g.noted);
+        reason.clone_into(&mut g.reason);
+        if pause >= NOTE_PACE {
+            g.noted_at = self.now;
+            let name = self.group_name(group).to_owned();
+            self.warn(format!("{name}: {reason}; staying standby"));
+        }
+    }
+
+    /// Why this node claims, with what it rests on.
+    fn explain_claim(&self, group: usize, ground: &Ground) -> Because {
+        let g = &self.groups[group];
+        let vip = self.config.groups[group].vips.first().map(|vip| self.config.vips[vip.0].address.addr());
+        let address = vip.map_or_else(|| "no VIP".to_owned(), |address| address.to_string());
+        let mut because = Because::default();
+        match ground {
+            Ground::Released(released) => {
+                let by = self.node_name(released.by);
+                let ago = spell(self.now.since(released.at));
+                because.reason = format!("{by} let go");
+                because.evidence.push(format!("{by} unmounted and said so {ago} ago"));
+            }
+            Ground::Free => {
+                let (rounds, silent) = g.occupancy.silence(self.now);
+                because.reason = match g.ghost {
+                    Some(ghost) => format!("{} silent, {address} not answered", self.node_name(ghost.node)),
+                    None => format!("nobody holds it, {address} not answered"),
+                };
+                because
+                    .evidence
+                    .push(format!("{address} asked for {rounds} times in {}, no answer", spell(silent)));
+            }
+            Ground::Answered(answer) => {
+                let ago = spell(self.now.since(answer.at));
+                because.evidence.push(format!("{address} answered by {} {ago} ago", answer.mac));
+            }
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let line = match peer.liveness {
+                Liveness::Unknown => format!("{} never heard", peer.name),
+                Liveness::Alive | Liveness::Suspect { .. } => {
+                    let role = peer.remote(g.id).map_or("unknown", |state| role_word(state.role));
+                    format!("{} heard, {role}", peer.name)
+                }
+                Liveness::Left => format!("{} has left", peer.name),
+                Liveness::Silent { host_dead, .. } => {
+                    let ago = peer.last_heard.map_or_else(String::new, |at| spell(self.now.since(at)));
+                    let kernel = if host_dead {
+                        format!(", its machine asked {} times in vain", peer.kernel.silence())
+                    } else {
+                        String::new()
+                    };
+                    let proof = self.proof_of_network(index, self.now - self.tuning.dead);
+                    let proof = proof.map_or_else(String::new, |proof| format!("; not cut off: {proof}"));
+                    format!("{} last heard {ago} ago{kernel}{proof}", peer.name)
+                }
+            };
+            because.evidence.push(line);
+        }
+        because
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Active => "active",
+        Role::Standby => "standby",
+        Role::Fault => "fault",
+        Role::Drained => "drained",
+    }
+}
