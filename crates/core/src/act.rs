@@ -27,6 +27,7 @@ impl Node {
         g.answered_by = None;
         g.verifications = 0;
         g.noted.clear();
+        g.free_since = None;
         g.state = State::Mounting { plan: NEXT_PLAN, from, because };
     }
 
@@ -96,8 +97,10 @@ impl Node {
             let error = failed.iter().find(|(vip, _)| vips.contains(vip)).map(|(_, error)| error.clone());
             match self.groups[group].state.clone() {
                 State::Mounting { plan: wanted, from, because } if plan >= wanted => {
-                    // Each VIP as soon as it is there; the first does not wait for the last.
-                    self.announce(&fresh);
+                    if all || !complete {
+                        // Each VIP as soon as it is there; the first does not wait for the last.
+                        self.announce(&fresh);
+                    }
                     if all {
                         self.become_active(group, from, because);
                     } else if complete {
@@ -257,7 +260,7 @@ impl Node {
         }
     }
 
-    fn fail_waiting(&mut self, group: usize, id: NodeId, why: &str) {
+    pub(crate) fn fail_waiting(&mut self, group: usize, id: NodeId, why: &str) {
         let waiting = std::mem::take(&mut self.groups[group].waiting);
         let (failed, rest) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| waiting.heir == id);
         self.groups[group].waiting = rest;
@@ -350,7 +353,7 @@ impl Node {
         Ok(())
     }
 
-    fn unready_reason(&self, group: usize, id: NodeId) -> String {
+    pub(crate) fn unready_reason(&self, group: usize, id: NodeId) -> String {
         if id == self.config.id {
             let faults = self.faults(group);
             return if faults.is_empty() { "drained".to_owned() } else { faults.join(", ") };

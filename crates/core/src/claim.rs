@@ -5,10 +5,12 @@ use std::time::Duration;
 use vipdrift_wire::heartbeat::Role;
 
 use crate::config::OccupiedPolicy;
-use crate::group::{Because, Released};
+use crate::group::{Because, Released, State};
 use crate::node::{Node, spell};
 use crate::occupancy::{Answer, Verdict};
 use crate::peer::Liveness;
+use crate::snapshot::RoleName;
+use crate::timer::Timer;
 use crate::tuning::{NOTE_PACE, OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS};
 
 /// What a claim rests on.
@@ -26,9 +28,10 @@ impl Node {
         let eligible = self.is_eligible(group);
         if let Some(holder) = self.holder(group) {
             self.groups[group].released = None;
-            if eligible && self.is_handed_over(holder, group) {
+            if eligible && !self.is_late(group) && self.is_handed_over(holder, group) {
                 let reason = format!("{} hands over without a gap", self.peers[holder].name);
-                return self.begin_mounting(group, Because::new(reason));
+                let despite = self.peers[holder].remote(self.groups[group].id).and_then(|state| state.mac);
+                return self.begin_mounting(group, Because { reason, evidence: Vec::new(), despite });
             }
             if eligible && self.peers[holder].is_suspect() {
                 self.keep_asking(group);
@@ -46,11 +49,13 @@ impl Node {
             return;
         }
         self.keep_asking(group);
-        let first = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
-        match first {
-            Verdict::Free if ready => self.consider_free(group),
-            Verdict::Occupied(answer) => self.consider_occupied(group, answer, ready),
-            Verdict::Free | Verdict::Unknown => {}
+        let verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
+        if ready && verdict == Verdict::Free {
+            return self.consider_free(group);
+        }
+        self.groups[group].free_since = None;
+        if let Verdict::Occupied(answer) = verdict {
+            self.consider_occupied(group, answer, ready);
         }
     }
 
@@ -60,11 +65,24 @@ impl Node {
         }
     }
 
-    /// An active peer names this node to mount before it unmounts.
-    fn is_handed_over(&self, holder: usize, group: usize) -> bool {
-        self.peers[holder].remote(self.groups[group].id).is_some_and(|state| {
-            state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
-        })
+    /// An active peer names this node to mount before it unmounts. It must be there to unmount: one that is suspect,
+    /// or held up by its keeper, may not.
+    pub(crate) fn is_handed_over(&self, holder: usize, group: usize) -> bool {
+        let peer = &self.peers[holder];
+        matches!(peer.liveness, Liveness::Alive)
+            && peer.holding_until.is_none()
+            && peer.remote(self.groups[group].id).is_some_and(|state| {
+                state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
+            })
+    }
+
+    /// This node was late a moment ago, so what it hears may be old: nothing is taken on a word. Looks again soon.
+    fn is_late(&mut self, group: usize) -> bool {
+        let Some(until) = self.late_at.map(|at| at + self.tuning.patience()) else { return false };
+        if self.now < until {
+            self.timers.set_sooner(Timer::Revisit(group), until);
+        }
+        self.now < until
     }
 
     /// A holder that unmounted, said so and named this node leaves nothing to ask: the heir mounts on the word. Old
@@ -76,7 +94,8 @@ impl Node {
             self.groups[group].released = None;
             return false;
         }
-        if !ready || !released.ours || age > self.tuning.patience() || self.foreign_answer(group).is_some() {
+        let old = age > self.tuning.patience() || self.is_late(group);
+        if !ready || !released.ours || old || self.foreign_answer(group).is_some() {
             return false;
         }
         let because = self.explain_claim(group, &Ground::Released(released));
@@ -86,21 +105,21 @@ impl Node {
 
     /// Nobody answers.
     fn consider_free(&mut self, group: usize) {
-        let patience = self.patience_of(group);
         let occupancy = &self.groups[group].occupancy;
         if occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
             // While something else was waited for, questions were few.
             return self.start_asking(group);
         }
-        if occupancy.verdict(self.now, patience) == Verdict::Free {
+        let since = *self.groups[group].free_since.get_or_insert(self.now);
+        if self.now.since(since) >= self.head_start(group) {
             let because = self.explain_claim(group, &Ground::Free);
             self.begin_mounting(group, because);
         }
     }
 
-    /// How long silence must last. Nodes that come before this one, and are not heard though their machines live, may
-    /// be about to take the group as well: each has a head start, and its announcement will be heard.
-    pub(crate) fn patience_of(&self, group: usize) -> Duration {
+    /// Nodes that come before this one, and are not heard though their machines live, may be about to take the group
+    /// as well: each has a head start, and its announcement will be heard.
+    fn head_start(&self, group: usize) -> Duration {
         let order = &self.config.groups[group].order;
         let ghost = self.groups[group].ghost.map(|ghost| ghost.node);
         let before = order.iter().take_while(|&&id| id != self.config.id).filter(|&&id| {
@@ -109,8 +128,7 @@ impl Node {
                 unheard && peer.kernel.lives() && ghost != Some(id)
             })
         });
-        let turns = u32::try_from(1 + before.count()).unwrap_or(u32::MAX);
-        self.tuning.patience().saturating_mul(turns)
+        self.tuning.patience().saturating_mul(u32::try_from(before.count()).unwrap_or(u32::MAX))
     }
 
     /// A recent answer for a VIP by a machine that is no node.
@@ -175,6 +193,22 @@ impl Node {
         }
     }
 
+    /// Somebody turns up with a VIP that this node is just mounting.
+    pub(crate) fn on_forestalled(&mut self, group: usize, answer: Answer) {
+        let State::Mounting { from, because, .. } = &self.groups[group].state else { return };
+        let owner = self.peer_of_mac(group, answer.mac);
+        let overruled = owner.is_none() && self.config.groups[group].occupied == OccupiedPolicy::Claim;
+        if *from == RoleName::Active || because.despite == Some(answer.mac) || overruled {
+            return;
+        }
+        let address = self.config.vips[answer.vip.0].address.addr();
+        let reason = match owner {
+            Some(peer) => format!("{} was first to claim {address}", self.peers[peer].name),
+            None => format!("{} claims {address}", answer.mac),
+        };
+        self.release(group, None, reason, Vec::new());
+    }
+
     /// Says whom a VIP is left to: once, and not in the first moments, in which nobody is known.
     fn note_occupied(&mut self, group: usize, reason: &str) {
         if self.listening || self.groups[group].noted == reason {
@@ -217,6 +251,7 @@ impl Node {
             Ground::Answered(answer) => {
                 let ago = spell(self.now.since(answer.at));
                 because.evidence.push(format!("{address} answered by {} {ago} ago", answer.mac));
+                because.despite = Some(answer.mac);
             }
         }
         for (index, peer) in self.peers.iter().enumerate() {

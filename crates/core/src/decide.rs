@@ -27,6 +27,12 @@ impl Node {
     // ---- Mounting, Active -------------------------------------------------------------------------------------
 
     fn consider_mounting(&mut self, group: usize) {
+        let fresh = !matches!(self.groups[group].state, State::Mounting { from: RoleName::Active, .. });
+        if let Some(holder) = self.active_peer(group).filter(|&p| fresh && !self.is_handed_over(p, group)) {
+            // Whatever its term: it holds the VIPs and this node does not yet.
+            let reason = format!("{} turns out to be active", self.peers[holder].name);
+            return self.release(group, None, reason, Vec::new());
+        }
         if let Some(rival) = self.better_rival(group) {
             let reason = format!("{} is active in a later or preferred reign", self.peers[rival].name);
             return self.release(group, None, reason, Vec::new());
@@ -41,6 +47,7 @@ impl Node {
         if let Some(rival) = self.better_rival(group) {
             return self.yield_to(group, rival);
         }
+        self.drop_lost_heir(group);
         if !self.is_eligible(group) {
             return self.let_go(group);
         }
@@ -71,6 +78,22 @@ impl Node {
         // Those who have not yet heard of the rival must not take this for a free group.
         let heir = Some(self.peers[rival].id);
         self.release(group, heir, reason, Vec::new());
+    }
+
+    /// An heir that cannot take over any more is not waited for.
+    fn drop_lost_heir(&mut self, group: usize) {
+        let Some(heir) = self.groups[group].handover.as_ref().map(|handover| handover.heir) else { return };
+        let id = self.groups[group].id;
+        let can = self.peer_index(heir).map(|index| &self.peers[index]).is_some_and(|peer| {
+            peer.is_up()
+                && peer.remote(id).is_none_or(|state| matches!(state.role, Role::Standby | Role::Active))
+        });
+        if !can {
+            self.groups[group].handover = None;
+            let why =
+                format!("{} cannot take over: {}", self.node_name(heir), self.unready_reason(group, heir));
+            self.fail_waiting(group, heir, &why);
+        }
     }
 
     /// Not eligible any more: release, and name an heir if somebody can hear it.
@@ -178,7 +201,7 @@ impl Node {
                         "no peer heard for an interval, and nobody else answers".to_owned()
                     }];
                     let reason = format!("back after {}: still the holder", spell(self.now.since(since)));
-                    self.mount_again(group, Because { reason, evidence });
+                    self.mount_again(group, Because { reason, evidence, despite: None });
                 } else {
                     self.timers.set(Timer::Revisit(group), since + self.tuning.heartbeat);
                 }
@@ -213,6 +236,14 @@ impl Node {
 
     pub(crate) fn holder_is_suspect(&self, group: usize) -> bool {
         self.holder(group).is_some_and(|peer| self.peers[peer].is_suspect())
+    }
+
+    /// A peer that says that it is active.
+    fn active_peer(&self, group: usize) -> Option<usize> {
+        let id = self.groups[group].id;
+        let active = |state: &GroupState| state.role == Role::Active && state.mounted;
+        (0..self.peers.len())
+            .find(|&peer| self.peers[peer].is_up() && self.peers[peer].remote(id).is_some_and(active))
     }
 
     /// A peer that is active with more right than this node.

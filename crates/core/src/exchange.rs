@@ -22,6 +22,10 @@ impl Node {
             self.send_heartbeat(peer, false);
         }
         self.timers.set(Timer::Heartbeat, self.now + self.tuning.heartbeat);
+        // One waking for both, where they are near each other.
+        if self.timers.get(Timer::Beat).is_some_and(|at| at <= self.now + self.tuning.heartbeat / 2) {
+            self.beat();
+        }
     }
 
     /// Sends a heartbeat to a peer over all paths. If the peer lacks group states, some of them travel with it: one
@@ -239,12 +243,10 @@ impl Node {
             if self.groups[group].ghost.is_some_and(|ghost| ghost.node == self.peers[index].id) {
                 self.groups[group].ghost = None;
             }
+        }
+        if !matches!(before, Liveness::Suspect { .. }) {
             // While it was silent anybody may have learned a wrong MAC.
-            if !matches!(before, Liveness::Suspect { .. })
-                && matches!(self.groups[group].state, State::Active)
-            {
-                self.defend(group);
-            }
+            self.defend_all();
         }
         self.revisit_all();
     }

@@ -28,12 +28,8 @@ use crate::time::Timestamp;
 pub(crate) struct Because {
     pub(crate) reason: String,
     pub(crate) evidence: Vec<String>,
-}
-
-impl Because {
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), evidence: Vec::new() }
-    }
+    /// Who is known to answer for a VIP meanwhile.
+    pub(crate) despite: Option<Mac>,
 }
 
 /// Stands for the plan that this step is about to make.
@@ -111,6 +107,8 @@ pub(crate) struct Group {
     /// The reservation is this node's own doing, and told to the peers.
     pub(crate) resigned: bool,
     pub(crate) ghost: Option<Ghost>,
+    /// Since when nothing but the head start of other nodes keeps this one from a claim.
+    pub(crate) free_since: Option<Timestamp>,
     pub(crate) handover: Option<Handover>,
     pub(crate) request: Option<Request>,
     pub(crate) waiting: Vec<Waiting>,
@@ -152,6 +150,7 @@ impl Group {
             reserved: None,
             resigned: false,
             ghost: None,
+            free_since: None,
             handover: None,
             request: None,
             waiting: Vec::new(),

@@ -10,6 +10,8 @@
 
 mod act;
 mod action;
+#[cfg(test)]
+mod bench;
 mod claim;
 mod config;
 mod decide;
@@ -23,6 +25,8 @@ mod peer;
 mod random;
 mod segment;
 mod snapshot;
+#[cfg(test)]
+mod table;
 mod time;
 mod timer;
 mod tuning;

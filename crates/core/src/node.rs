@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::snapshot::Counters;
 use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
-use crate::tuning::{ROUTINE, Tuning};
+use crate::tuning::{ROUTINE, ROUTINE_SILENT, Tuning};
 
 /// The decisions of one node.
 ///
@@ -49,12 +49,16 @@ pub struct Node {
     /// Groups of which peers and keeper may have to be told something at the end of this step. Only these are
     /// looked at: there may be a thousand others.
     touched: BTreeSet<usize>,
+    /// Somebody is back who may have been taken for the holder: announce again what is still held after this step.
+    defend_all: bool,
     /// Still listening after a fresh start.
     pub(crate) listening: bool,
     /// Was away and has not yet re-proved; since when.
     pub(crate) away: Option<Timestamp>,
     /// Declares nobody dead before this.
     pub(crate) grace_until: Timestamp,
+    /// When this node last found itself late.
+    pub(crate) late_at: Option<Timestamp>,
     /// The deadline whose lateness was last dealt with, and whether it was long enough to count as away.
     lateness_met: (Timestamp, bool),
     pub(crate) drained: bool,
@@ -143,9 +147,11 @@ impl Node {
             group_by_id,
             dirty: BTreeSet::new(),
             touched: BTreeSet::new(),
+            defend_all: false,
             listening: true,
             away: None,
             grace_until: now,
+            late_at: None,
             lateness_met: (Timestamp::ZERO, false),
             drained: false,
             drain_tickets: Vec::new(),
@@ -285,6 +291,11 @@ impl Node {
         self.dirty.extend(0..self.groups.len());
     }
 
+    /// Announces again every group that is still active when this step has been decided.
+    pub(crate) fn defend_all(&mut self) {
+        self.defend_all = true;
+    }
+
     /// Something of a group has changed that peers or keeper are to be told.
     pub(crate) fn touch(&mut self, group: usize) {
         self.touched.insert(group);
@@ -299,6 +310,7 @@ impl Node {
             return;
         }
         self.counters.lateness_max = self.counters.lateness_max.max(late);
+        self.late_at = Some(self.now);
         // The same lateness is met by each event that was waiting; count it once, at the first.
         let away = late > self.tuning.dead;
         let met = std::mem::replace(&mut self.lateness_met, (due, away));
@@ -342,6 +354,9 @@ impl Node {
             self.revisit(group);
         }
         self.warn(format!("this node was away for {}: asking before saying a word", spell(missing)));
+        // Before anything else is sent: what was last published may say active.
+        let all = (0..self.groups.len()).collect();
+        self.publish(&all);
         for peer in 0..self.peers.len() {
             self.send_heartbeat(peer, true);
         }
@@ -352,11 +367,7 @@ impl Node {
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Heartbeat => self.on_heartbeat_due(),
-                Timer::Beat => {
-                    let renew = self.away.is_none();
-                    self.act(Action::Beat { renew });
-                    self.timers.set(Timer::Beat, self.now + self.tuning.beat);
-                }
+                Timer::Beat => self.beat(),
                 Timer::Listened => {
                     self.listening = false;
                     self.revisit_all();
@@ -367,7 +378,8 @@ impl Node {
                 Timer::Dead(peer) => self.on_dead_due(peer),
                 Timer::Routine(peer) => {
                     self.ask_kernel(peer);
-                    let next = self.now + ROUTINE + self.random.below(ROUTINE / 4);
+                    let pause = if self.peers[peer].is_up() { ROUTINE } else { ROUTINE_SILENT };
+                    let next = self.now + pause + self.random.below(pause / 4);
                     self.timers.set(Timer::Routine(peer), next);
                 }
                 Timer::References(interface) => self.on_references_due(interface),
@@ -405,6 +417,13 @@ impl Node {
             self.touched.extend(dirty);
             self.finish_away();
         }
+        if std::mem::take(&mut self.defend_all) {
+            for group in 0..self.groups.len() {
+                if matches!(self.groups[group].state, State::Active) {
+                    self.defend(group);
+                }
+            }
+        }
         let touched = std::mem::take(&mut self.touched);
         self.plan_addresses(&touched);
         self.publish(&touched);
@@ -424,9 +443,15 @@ impl Node {
             self.touched.extend(0..self.groups.len());
             self.timers.cancel(Timer::Proved);
             // The keeper waits for the first beat after the gap before it renews.
-            self.timers.set(Timer::Beat, self.now + self.tuning.beat);
-            self.act(Action::Beat { renew: true });
+            self.beat();
         }
+    }
+
+    /// Proves to the keeper that this brain is alive, and whether it may go on as active.
+    pub(crate) fn beat(&mut self) {
+        let renew = self.away.is_none();
+        self.act(Action::Beat { renew });
+        self.timers.set(Timer::Beat, self.now + self.tuning.beat);
     }
 
     /// Orders the whole set of VIPs that the groups want, if it has changed.

@@ -59,9 +59,10 @@ impl Kernel {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    pub(crate) fn answered(&mut self, now: Timestamp) {
+    /// It answers; true if it had left more than one question unanswered.
+    pub(crate) fn answered(&mut self, now: Timestamp) -> bool {
         self.last_answer = Some(now);
-        self.unanswered = 0;
+        std::mem::take(&mut self.unanswered) > 1
     }
 
     /// It used to answer lately and has now been asked in vain often and long enough.
@@ -155,6 +156,8 @@ pub(crate) struct Peer {
     jitter: Duration,
     pub(crate) rtt: Option<Duration>,
     pub(crate) hears_us: bool,
+    /// Since when it is heard and does not hear this node.
+    pub(crate) deaf_since: Option<Timestamp>,
     /// Incarnation and sequence to echo, and when they came.
     pub(crate) echo: Option<(u64, u64, Timestamp)>,
     next_sequence: u64,
@@ -197,6 +200,7 @@ impl Peer {
             jitter: Duration::ZERO,
             rtt: None,
             hears_us: false,
+            deaf_since: None,
             echo: None,
             next_sequence: 1,
             sent: VecDeque::new(),
@@ -307,6 +311,7 @@ impl Peer {
         self.interval = heartbeat.interval.max(Duration::from_millis(1));
         self.liveness = if heartbeat.leaving { Liveness::Left } else { Liveness::Alive };
         self.hears_us = fresh;
+        self.deaf_since = if fresh { None } else { self.deaf_since.filter(|_| !returned).or(Some(now)) };
         if let Some((at, age)) = echoed {
             self.rtt = Some(now.since(at).saturating_sub(age));
         }

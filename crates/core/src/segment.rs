@@ -70,7 +70,8 @@ impl Node {
                 self.revisit(group);
             }
             State::Proving { .. } => self.revisit(group),
-            State::Mounting { .. } | State::Releasing { .. } => {}
+            State::Mounting { .. } => self.on_forestalled(group, answer),
+            State::Releasing { .. } => {}
         }
     }
 
@@ -87,10 +88,13 @@ impl Node {
         let address = self.config.vips[answer.vip.0].address.addr();
         let name = self.group_name(group).to_owned();
         if let Some(peer) = owner {
-            // Peers that hear each other settle it by term; one that is not heard, by order.
-            if !self.peers[peer].is_up() && self.rank_of(group, self.peers[peer].id) < self.own_rank(group) {
+            // Peers that hear each other settle it by term. Where one does not hear the other it cannot know the term:
+            // by order, which both know.
+            if !self.hear_each_other(peer) && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+            {
                 let rival = self.peers[peer].name.clone();
-                let reason = format!("{rival}, not heard, claims {address} and comes before this node");
+                let deaf = if self.peers[peer].is_up() { "deaf" } else { "not heard" };
+                let reason = format!("{rival}, {deaf}, claims {address} and comes before this node");
                 return self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
             }
             if self.peers[peer].is_up() {
@@ -101,6 +105,11 @@ impl Node {
             self.warn(format!("{name}: {mac}, which is no node of this cluster, claims {address}"));
         }
         self.defend(group);
+    }
+
+    fn hear_each_other(&self, peer: usize) -> bool {
+        let peer = &self.peers[peer];
+        peer.is_up() && peer.deaf_since.is_none_or(|at| self.now.since(at) <= self.tuning.dead)
     }
 
     /// The heir of a hitless handover is seen to claim the VIPs. It says so by heartbeat as well; when it has claimed
@@ -154,6 +163,7 @@ impl Node {
         if self.groups[group].occupancy.is_asking() {
             self.asking -= 1;
         }
+        self.groups[group].free_since = None;
         self.groups[group].occupancy.stop();
         self.timers.cancel(Timer::Ask(group));
     }
@@ -213,11 +223,11 @@ impl Node {
     fn asks_fast(&self, group: usize) -> bool {
         let occupancy = &self.groups[group].occupancy;
         let Some(since) = occupancy.asking_since() else { return false };
-        let settled = occupancy.verdict(self.now, self.patience_of(group)) == Verdict::Free;
+        let settled = occupancy.verdict(self.now, self.tuning.patience()) == Verdict::Free;
         let (unanswered, _) = occupancy.silence(self.now);
         if settled {
             // Free already and yet not taken: something else is waited for.
-            return self.holder_is_suspect(group);
+            return self.holder_is_suspect(group) || self.groups[group].free_since.is_some();
         }
         // A silent holder's lease may end at any moment; after that only the first unanswered question hurries.
         let lease = self.config.lease.unwrap_or_default() + std::time::Duration::from_secs(1);

@@ -10,6 +10,8 @@ pub(crate) const ROUNDS: u32 = 3;
 pub(crate) const ANSWERED_LATELY: Duration = Duration::from_secs(60);
 /// Routine questions to peers' kernels and references go out this often.
 pub(crate) const ROUTINE: Duration = Duration::from_secs(5);
+/// And this often to the kernels of peers that are not heard.
+pub(crate) const ROUTINE_SILENT: Duration = Duration::from_secs(1);
 /// References kept per interface.
 pub(crate) const REFERENCES_MAX: usize = 8;
 /// Offsets of the announcements of a new reign, after the first.
@@ -57,7 +59,7 @@ pub(crate) const ANSWER_PACE: Duration = Duration::from_micros(300);
 /// How often a brain with this heartbeat interval proves to its keeper that it is alive.
 #[must_use]
 pub fn beat_interval(heartbeat: Duration) -> Duration {
-    heartbeat.clamp(Duration::from_millis(25), Duration::from_millis(50))
+    heartbeat.clamp(Duration::from_millis(30), Duration::from_millis(50))
 }
 
 /// Derived times of a node.

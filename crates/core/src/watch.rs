@@ -14,7 +14,7 @@ use crate::occupancy::Verdict;
 use crate::peer::Liveness;
 use crate::time::Timestamp;
 use crate::timer::Timer;
-use crate::tuning::{ROUNDS, ROUTINE};
+use crate::tuning::{ROUNDS, ROUTINE, ROUTINE_SILENT};
 
 /// Rounds after which a suspect is asked only once per heartbeat.
 const FAST_ROUNDS: u32 = 30;
@@ -136,6 +136,7 @@ impl Node {
         self.peers[index].liveness = Liveness::Silent { since: self.now, host_dead };
         self.peers[index].hears_us = false;
         self.peers[index].holding_until = None;
+        self.timers.set_sooner(Timer::Routine(index), self.now + ROUTINE_SILENT);
         self.arm_peer(index);
         self.haunt(index);
         self.revisit_all();
@@ -252,7 +253,12 @@ impl Node {
     pub(crate) fn on_host_seen(&mut self, index: usize, address: IpAddr, mac: Mac, direct: bool) {
         if let Some(&peer) = self.peer_by_address.get(&address) {
             self.peers[peer].kernel.mac = Some(mac);
-            self.peers[peer].kernel.answered(self.now);
+            let back = self.peers[peer].kernel.answered(self.now);
+            if back && !self.peers[peer].is_up() {
+                // Whatever cut it off, anybody may have learned a wrong MAC meanwhile; and if it holds a VIP as well,
+                // this is how the two find out though heartbeats do not pass.
+                self.defend_all();
+            }
             return;
         }
         // Another address of a peer's machine, which dies with it.
@@ -333,6 +339,8 @@ impl Node {
             }
             for peer in 0..self.peers.len() {
                 self.send_heartbeat(peer, true);
+                // And their MAC addresses, by which a node is told from a foreign machine.
+                self.timers.set(Timer::Routine(peer), now);
             }
             for group in 0..self.groups.len() {
                 if self.config.groups[group].interface.0 == index

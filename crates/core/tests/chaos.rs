@@ -27,8 +27,16 @@ const REBIRTH: Duration = Duration::from_millis(1100);
 /// The two mount one after the other: the kernel's answer, a datagram, the other kernel's answer.
 const HITLESS: Duration = Duration::from_millis(5);
 
-/// A keeper may be held up that long by the kernel.
-const SLOWEST: Duration = Duration::from_millis(200);
+/// Two nodes that do not hear each other, or one just back that is still named as heir, may take a free VIP in the same
+/// instant; each sees the other's announcement as soon as it has mounted.
+const SAME_INSTANT: Duration = Duration::from_millis(1);
+/// Holders that do not hear each other meet when one asks for the other's machine (every second, and a bit), and
+/// correct each other's announcements five times a second.
+const UNHEARD: Duration = Duration::from_millis(1250 + 250);
+/// A brain that stands still is killed by its keeper after this, and the next one needs a moment.
+const HUNG: Duration = Duration::from_millis(250 + 50);
+/// A keeper may be held up by the kernel, with the next plan behind the last.
+const SLOWEST: Duration = Duration::from_millis(2 * 200);
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -140,39 +148,62 @@ impl Run {
     }
 
     fn check_contests(&self) {
-        let heartbeat = self.scenario.setup.heartbeat;
         for contest in &self.world.contests {
             let lasted = contest.until.since(contest.from);
-            let storm = self.near(contest, heartbeat * 3, |fault| {
-                matches!(fault, Fault::Loss { .. } | Fault::Delay(_) | Fault::Twice { .. })
-            });
-            let torn = self.near(contest, heartbeat * 3, |fault| {
-                matches!(
-                    fault,
-                    Fault::MachineFrozen(_)
-                        | Fault::SilentCut(_)
-                        | Fault::Partition { .. }
-                        | Fault::OneWayCut(..)
-                )
-            });
-            let unplugged = self.near(contest, LEASE, |fault| matches!(fault, Fault::CablePulled(_)));
-            let slow = self.near(contest, SLOWEST, |fault| matches!(fault, Fault::SlowKeeper(_)));
-            let mut limit = if contest.orphan && (storm || torn || unplugged) {
-                LEASE
-            } else if storm {
-                heartbeat * 6 + Duration::from_millis(500)
-            } else if torn {
-                heartbeat * 2 + Duration::from_millis(50)
-            } else if self.scenario.setup.switchover == Switchover::Hitless {
-                HITLESS
-            } else {
-                Duration::ZERO
-            };
-            if slow && !limit.is_zero() {
-                limit += SLOWEST;
-            }
+            let limit = self.longest(contest);
             assert!(lasted <= limit, "shared for {lasted:?}, at most {limit:?}: {contest:?}");
         }
+    }
+
+    /// How long a contest may last, for what has happened near it.
+    fn longest(&self, contest: &Contest) -> Duration {
+        let heartbeat = self.scenario.setup.heartbeat;
+        let near = |after, kind: fn(&Fault) -> bool| self.near(contest, after, kind);
+        let is_storm =
+            |fault: &Fault| matches!(fault, Fault::Loss { .. } | Fault::Delay(_) | Fault::Twice { .. });
+        let is_torn = |fault: &Fault| {
+            matches!(
+                fault,
+                Fault::MachineFrozen(_)
+                    | Fault::SilentCut(_)
+                    | Fault::Partition { .. }
+                    | Fault::OneWayCut(..)
+            )
+        };
+        let is_unplugged = |fault: &Fault| matches!(fault, Fault::CablePulled(_));
+        let is_blocked =
+            |fault: &Fault| matches!(fault, Fault::HeartbeatsBlocked | Fault::HeartbeatsBlockedOneWay(..));
+
+        if contest.orphan && (near(LEASE, is_storm) || near(LEASE, is_torn) || near(LEASE, is_unplugged)) {
+            return LEASE;
+        }
+        let slow = near(SLOWEST, |fault| matches!(fault, Fault::SlowKeeper(_)));
+        let soon = heartbeat * 3 + if slow { SLOWEST } else { Duration::ZERO };
+        let mut limit = Duration::ZERO;
+        if self.scenario.setup.switchover == Switchover::Hitless {
+            limit = limit.max(HITLESS);
+        }
+        if near(soon, is_storm) {
+            limit = limit.max(heartbeat * 6 + Duration::from_millis(500));
+        }
+        if near(soon, is_torn) {
+            limit = limit.max(heartbeat * 2 + Duration::from_millis(50));
+        }
+        let blocked = near(soon, is_blocked);
+        if blocked && limit > HITLESS {
+            limit += UNHEARD + heartbeat * 3;
+        }
+        let unplugged = near(HUNG, is_unplugged);
+        if blocked || unplugged {
+            limit = limit.max(SAME_INSTANT);
+        }
+        if (unplugged || limit > HITLESS) && near(HUNG, |fault| matches!(fault, Fault::BrainFrozen(_))) {
+            limit += HUNG;
+        }
+        if slow && !limit.is_zero() {
+            limit += SLOWEST;
+        }
+        limit
     }
 
     fn figures(&self, figures: &mut Figures) {

@@ -27,6 +27,8 @@ use crate::message::{LONGEST, ToBrain, ToKeeper, encode};
 
 /// The slow thread counts up every half second; after this long without, it hangs.
 const SLOW_SIDE: Duration = Duration::from_secs(3);
+/// A wake-up that is later than this was not the poller's doing alone.
+const PUNCTUAL: Duration = Duration::from_millis(1);
 /// This loop turns at every beat, some ten times a second at least. After a longer pause everything was frozen.
 const FROZEN: Duration = Duration::from_millis(250);
 
@@ -35,7 +37,9 @@ mod token {
     pub(super) const PIPE: u64 = 1;
     pub(super) const TIMER: u64 = 2;
     pub(super) const WAKE: u64 = 3;
-    pub(super) const WIRES: u64 = 4;
+    pub(super) const DATAGRAMS: u64 = 4;
+    pub(super) const FRAMES: u64 = 5;
+    pub(super) const ECHOES: u64 = 6;
 }
 
 /// What the slow thread asks of this one.
@@ -119,7 +123,7 @@ impl Heart {
         poller.add(&parts.pipe, token::PIPE)?;
         poller.add(&timer, token::TIMER)?;
         poller.add(&*parts.wake, token::WAKE)?;
-        parts.wires.poll(&poller, token::WIRES)?;
+        parts.wires.poll(&poller, [token::DATAGRAMS, token::FRAMES, token::ECHOES])?;
         let interfaces = vec![(None, Vec::new()); parts.resolved.interfaces.len()];
         Ok(Self {
             parts,
@@ -156,12 +160,18 @@ impl Heart {
             self.poller.wait(&mut ready, timeout)?;
             let woken = now();
             self.flush();
-            // Everything that was sent before the deadline is heard before the deadline is.
-            self.hear_keeper();
-            if ready.iter().any(|event| event.token == token::WIRES) || self.is_due(woken) {
-                self.hear_wires();
+            // Everything that was sent before the deadline is heard before the deadline is. What the poller said is not
+            // to be trusted for that if this thread was kept waiting after the poller had spoken.
+            let late = self.parts.node.next_deadline().is_some_and(|next| woken > next.at + PUNCTUAL);
+            let is_ready = |token| late || ready.iter().any(|event| event.token == token);
+            if is_ready(token::PIPE) {
+                self.hear_keeper();
             }
-            if ready.iter().any(|event| event.token == token::WAKE) {
+            let wires = [token::DATAGRAMS, token::FRAMES, token::ECHOES].map(is_ready);
+            if wires.contains(&true) {
+                self.hear_wires(wires);
+            }
+            if is_ready(token::WAKE) {
                 self.parts.wake.clear();
                 self.hear_slow_side();
             }
@@ -200,7 +210,7 @@ impl Heart {
         let Some(at) = self.armed.filter(|at| woken >= *at) else { return };
         self.late.add(woken.since(at));
         self.armed = None;
-        let _ = self.timer.fired();
+        // Not read: setting it anew clears it too.
         if self.is_due(woken) {
             self.handle(Event::Timeout);
         }
@@ -254,27 +264,33 @@ impl Heart {
         }
     }
 
-    fn hear_wires(&mut self) {
+    fn hear_wires(&mut self, [datagrams, frames, echoes]: [bool; 3]) {
         let Self { parts, interfaces, outgoing, .. } = self;
         let HeartParts { node, wires, .. } = parts;
         let mut actions = Vec::new();
         // The core is to be drained after every event; what it wants done is done when the sockets are empty, so that
         // nothing is decided on half of what has arrived.
-        wires.datagrams(|path, bytes| {
-            node.handle(Event::Datagram { path, bytes }, now());
-            actions.extend(std::iter::from_fn(|| node.poll_action()));
-        });
-        wires.frames(|index, bytes| {
-            let Some(position) = interfaces.iter().position(|(known, _)| *known == Some(index)) else {
-                return;
-            };
-            node.handle(Event::Frame { interface: InterfaceIndex(position), bytes }, now());
-            actions.extend(std::iter::from_fn(|| node.poll_action()));
-        });
-        wires.echoes(|from| {
-            node.handle(Event::EchoReply { from }, now());
-            actions.extend(std::iter::from_fn(|| node.poll_action()));
-        });
+        if datagrams {
+            wires.datagrams(|path, bytes| {
+                node.handle(Event::Datagram { path, bytes }, now());
+                actions.extend(std::iter::from_fn(|| node.poll_action()));
+            });
+        }
+        if frames {
+            wires.frames(|index, bytes| {
+                let Some(position) = interfaces.iter().position(|(known, _)| *known == Some(index)) else {
+                    return;
+                };
+                node.handle(Event::Frame { interface: InterfaceIndex(position), bytes }, now());
+                actions.extend(std::iter::from_fn(|| node.poll_action()));
+            });
+        }
+        if echoes {
+            wires.echoes(|from| {
+                node.handle(Event::EchoReply { from }, now());
+                actions.extend(std::iter::from_fn(|| node.poll_action()));
+            });
+        }
         debug_assert!(outgoing.is_empty());
         for action in actions {
             self.carry_out(action);

@@ -71,18 +71,18 @@ impl Wires {
         })
     }
 
-    /// Has the poller wait for all of them, as `token`.
+    /// Has the poller wait for all of them: datagrams, frames and echoes as these tokens.
     ///
     /// # Errors
     /// No descriptors left.
-    pub(super) fn poll(&self, poller: &Poller, token: u64) -> io::Result<()> {
+    pub(super) fn poll(&self, poller: &Poller, [datagrams, frames, echoes]: [u64; 3]) -> io::Result<()> {
         for socket in &self.heartbeat {
-            poller.add(socket, token)?;
+            poller.add(socket, datagrams)?;
         }
-        poller.add(&self.arp, token)?;
-        poller.add(&self.neighbor, token)?;
-        poller.add(&self.echo_v4, token)?;
-        self.echo_v6.as_ref().map_or(Ok(()), |socket| poller.add(socket.as_fd(), token))
+        poller.add(&self.arp, frames)?;
+        poller.add(&self.neighbor, frames)?;
+        poller.add(&self.echo_v4, echoes)?;
+        self.echo_v6.as_ref().map_or(Ok(()), |socket| poller.add(socket.as_fd(), echoes))
     }
 
     /// Hands every datagram that waits to `take`, with the path whose addresses it bears.

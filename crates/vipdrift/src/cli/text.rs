@@ -6,6 +6,9 @@ use vipdrift_control::{Group, GroupRole, Health, HealthState, Peer, PeerConfigur
 
 use super::table::{columns, row};
 
+/// VIPs of a group that are shown one by one.
+const SHOWN: usize = 4;
+
 /// The status in a few lines.
 pub(super) fn status(status: &Status) -> String {
     let mut out = format!("node {} of cluster {}: {}\n", status.node, status.cluster, health(&status.health));
@@ -52,11 +55,14 @@ fn group(group: &Group) -> Vec<String> {
         GroupRole::Fault => "fault",
         GroupRole::Drained => "drained",
     };
-    let vips: Vec<_> = group
-        .vips
-        .iter()
-        .map(|vip| format!("{}{}", vip.address, if vip.mounted { " (mounted)" } else { "" }))
-        .collect();
+    let mark = |mounted| if mounted { " (mounted)" } else { "" };
+    let mut vips: Vec<_> =
+        group.vips.iter().take(SHOWN).map(|vip| format!("{}{}", vip.address, mark(vip.mounted))).collect();
+    let rest = group.vips.get(SHOWN..).unwrap_or_default();
+    if !rest.is_empty() {
+        let mounted = rest.iter().filter(|vip| vip.mounted).count();
+        vips.push(format!("and {} more ({mounted} mounted)", rest.len()));
+    }
     vec![
         group.name.clone(),
         role.to_owned(),
@@ -82,8 +88,106 @@ fn peer(peer: &Peer) -> Vec<String> {
     vec![
         peer.node.clone(),
         state.to_owned(),
-        if peer.hears_us { "yes" } else { "NO" }.to_owned(),
+        // What a peer hears is known only while it is heard itself.
+        match (peer.state, peer.hears_us) {
+            (PeerState::Silent | PeerState::Left, _) => "-",
+            (_, true) => "yes",
+            (_, false) => "NO",
+        }
+        .to_owned(),
         peer.rtt_us.map_or_else(|| "-".to_owned(), |us| format!("{us} us")),
         config.to_owned(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use vipdrift_control::{Counters, Daemon, Lateness, Vip};
+
+    use super::*;
+
+    fn example() -> Status {
+        let peer = |node: &str, state, hears_us| Peer {
+            node: node.into(),
+            state,
+            hears_us,
+            rtt_us: hears_us.then_some(180),
+            config: if hears_us { PeerConfiguration::Different } else { PeerConfiguration::Unknown },
+            heard_ms_ago: None,
+        };
+        let granted = || "granted".to_owned();
+        Status {
+            cluster: "edge".into(),
+            node: "alpha".into(),
+            version: "0.1.0".into(),
+            health: Health { state: HealthState::Fault, reasons: vec!["eth1 has no carrier".into()] },
+            peers: vec![peer("bravo", PeerState::Alive, true), peer("charlie", PeerState::Silent, false)],
+            groups: vec![
+                Group {
+                    name: "web".into(),
+                    role: GroupRole::Active,
+                    active_node: Some("alpha".into()),
+                    term: 3,
+                    since: "2026-01-01T00:00:00.123Z".into(),
+                    reason: "bravo silent, 192.0.2.100 not answered".into(),
+                    occupied_by: None,
+                    vips: (0..6)
+                        .map(|n| Vip {
+                            address: format!("192.0.2.10{n}/24"),
+                            interface: "eth0".into(),
+                            mounted: n != 5,
+                        })
+                        .collect(),
+                },
+                Group {
+                    name: "mail".into(),
+                    role: GroupRole::Fault,
+                    active_node: None,
+                    term: 0,
+                    since: "2026-01-01T00:00:00.000Z".into(),
+                    reason: "eth1 has no carrier".into(),
+                    occupied_by: Some("00:00:5e:00:53:01".into()),
+                    vips: vec![Vip {
+                        address: "192.0.2.7/24".into(),
+                        interface: "eth1".into(),
+                        mounted: false,
+                    }],
+                },
+            ],
+            daemon: Daemon {
+                keeper_pid: 100,
+                brain_pid: 101,
+                brain_starts: 1,
+                config_digest: "ff".into(),
+                user: "vipdrift".into(),
+                real_time: "real-time scheduling refused: no".into(),
+                keeper_real_time: "real-time scheduling refused: no".into(),
+                memory_locked: granted(),
+                system_call_filter: granted(),
+                lateness: Lateness::default(),
+            },
+            counters: Counters::default(),
+        }
+    }
+
+    #[test]
+    fn people_can_read_it() {
+        let expected = "\
+node alpha of cluster edge: fault: eth1 has no carrier
+
+GROUP  ROLE    ACTIVE  TERM  SINCE                VIPS
+web    active  alpha   3     2026-01-01 00:00:00  192.0.2.100/24 (mounted), 192.0.2.101/24 (mounted), 192.0.2.102/24 (mounted), 192.0.2.103/24 (mounted), and 2 more (1 mounted)
+mail   fault   -       0     2026-01-01 00:00:00  192.0.2.7/24
+  web: bravo silent, 192.0.2.100 not answered
+  mail: eth1 has no carrier
+  mail: 00:00:5e:00:53:01 answers for a VIP
+
+PEER     STATE   HEARS US  ROUND TRIP  CONFIGURATION
+bravo    alive   yes       180 us      DIFFERENT
+charlie  silent  -         -           unknown
+
+degraded: real-time scheduling refused: no
+";
+        assert_eq!(status(&example()), expected);
+    }
 }

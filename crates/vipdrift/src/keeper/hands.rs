@@ -225,6 +225,12 @@ impl Hands {
             // What failed may work now.
             self.mounts.retry();
         }
+        for (_, network) in &survey.strays {
+            log.warning(format_args!("keeper: the interface of {network} was renamed; taking the VIP off"));
+        }
+        if let Err(error) = self.network.clear(&survey.strays) {
+            log.warning(format_args!("keeper: cannot take off a VIP: {error}"));
+        }
         let differences = self.mounts.observe(survey.held);
         self.misfits = survey.misfits;
         self.misfits.retain(|(vip, ..)| !self.mounts.wants(*vip));
@@ -233,11 +239,11 @@ impl Hands {
         if come.is_empty() && gone.is_empty() && self.misfits.is_empty() {
             return;
         }
-        let heal = self.lease.allowed();
-        if !gone.is_empty() && !heal {
-            // Not ours to mount again before the brain has asked around: it is told, and decides.
-            self.mounts.lose(&gone);
-        }
+        // Not ours to mount again before the brain has asked around, and not where there is no network: the brain is
+        // told what is left, and decides.
+        let heal = |vip: &usize| self.lease.allowed() && self.network.is_running(*vip);
+        let (healed, lost): (Vec<_>, Vec<_>) = gone.iter().copied().partition(heal);
+        self.mounts.lose(&lost);
         match self.budget.ask(now) {
             Permission::Yes => {}
             Permission::Last => log.warning(
@@ -249,14 +255,13 @@ impl Hands {
             vips.iter().map(|vip| ToBrain::Drifted { vip: *vip, removed }).collect::<Vec<_>>()
         };
         messages.extend(drifted(&come, false));
-        if heal {
-            messages.extend(drifted(&gone, true));
-        }
+        messages.extend(drifted(&healed, true));
         for (_, _, network) in &self.misfits {
             log.warning(format_args!("keeper: somebody mounted {network} on this machine; taking it off"));
         }
+        let misplaced: Vec<_> = self.misfits.iter().map(|(_, index, network)| (*index, *network)).collect();
         if self.paused_until.is_none()
-            && let Err(error) = self.network.unmount_misfits(&self.misfits)
+            && let Err(error) = self.network.clear(&misplaced)
         {
             log.warning(format_args!("keeper: cannot take off a VIP with a wrong prefix: {error}"));
         }
@@ -305,7 +310,7 @@ impl Hands {
             match self.network.survey(false) {
                 Ok(survey) => {
                     let clean = survey.held.is_empty() && survey.misfits.is_empty();
-                    let _ = self.network.unmount_misfits(&survey.misfits);
+                    let _ = self.network.clear(&survey.misplaced());
                     self.mounts.observe(survey.held);
                     if clean {
                         return true;

@@ -224,7 +224,7 @@ fn release_leftovers(resolved: &Resolved, log: &Log) -> Result<(Network, Survey)
         if let Some((vip, why)) = failed {
             log.warning(format_args!("cannot release {}: {why}", network.address(vip)));
         }
-        if let Err(why) = network.unmount_misfits(&survey.misfits) {
+        if let Err(why) = network.clear(&survey.misplaced()) {
             log.warning(format_args!("cannot release a VIP: {why}"));
         }
         survey = network.survey(true).map_err(cannot)?;

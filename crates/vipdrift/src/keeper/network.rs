@@ -12,6 +12,13 @@ use vipdrift_platform::watch::{self, Change, Watch};
 use crate::config::Resolved;
 use crate::message::Facts;
 
+impl Survey {
+    /// Misfits, without what they should have been.
+    pub(crate) fn misplaced(&self) -> Vec<(u32, IpNet)> {
+        self.misfits.iter().map(|(_, index, network)| (*index, *network)).collect()
+    }
+}
+
 /// What is known of one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Interface {
@@ -28,6 +35,8 @@ pub(crate) struct Survey {
     pub(crate) held: BTreeSet<usize>,
     /// Addresses of VIPs on the right interface with another prefix length: VIP, interface, address.
     pub(crate) misfits: Vec<(usize, u32, IpNet)>,
+    /// VIPs on an interface that has lost its name while it was up: it is no longer the one that is configured.
+    pub(crate) strays: Vec<(u32, IpNet)>,
     /// Interfaces of which anything has changed.
     pub(crate) changed: Vec<usize>,
 }
@@ -105,6 +114,11 @@ impl Network {
         &self.interfaces
     }
 
+    /// Whether the interface of a VIP is there and running.
+    pub(crate) fn is_running(&self, vip: usize) -> bool {
+        self.interfaces[self.places[vip].interface].facts.running
+    }
+
     /// The address of a VIP, for messages.
     pub(crate) fn address(&self, vip: usize) -> IpAddr {
         self.places[vip].address.addr()
@@ -141,6 +155,13 @@ impl Network {
                 }
             }
             facts.addresses.sort();
+            let renamed =
+                old.index.filter(|i| index != Some(*i) && links.iter().any(|link| link.index == *i));
+            for address in addresses.iter().filter(|a| Some(a.interface) == renamed) {
+                if self.vip_at(number, address.network.addr()).is_some() {
+                    survey.strays.push((address.interface, address.network));
+                }
+            }
             let new = Interface { index, facts };
             if new != *old {
                 survey.changed.push(number);
@@ -240,10 +261,12 @@ impl Network {
         outcome
     }
 
-    /// Takes off addresses of VIPs that have another prefix length.
-    pub(crate) fn unmount_misfits(&mut self, misfits: &[(usize, u32, IpNet)]) -> Result<(), String> {
-        let requests: Vec<_> = misfits.iter().map(|(_, index, network)| (*index, *network)).collect();
-        let results = if requests.is_empty() { Vec::new() } else { self.kernel.unmount(&requests) };
+    /// Takes off addresses that are not where or as the configuration has them.
+    ///
+    /// # Errors
+    /// The first that could not be taken off; the others are.
+    pub(crate) fn clear(&mut self, addresses: &[(u32, IpNet)]) -> Result<(), String> {
+        let results = if addresses.is_empty() { Vec::new() } else { self.kernel.unmount(addresses) };
         results.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
     }
 }

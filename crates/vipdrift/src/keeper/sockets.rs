@@ -195,10 +195,12 @@ fn listen(path: &Path, user: &str) -> Result<UnixListener, Unopened> {
             ));
         }
         if UnixStream::connect(path).is_ok() {
-            return Err(Unopened::new(
-                format!("another vipdrift is running: it answers on {}", path.display()),
-                "stop it first, or give this one another --socket, other addresses and another port",
-            ));
+            return Err(Unopened {
+                what: format!("another vipdrift is running: it answers on {}", path.display()),
+                remedy: "stop it first, or give this one another --socket, other addresses and another port"
+                    .to_owned(),
+                in_use: true,
+            });
         }
         std::fs::remove_file(path).map_err(|e| cannot(&e))?;
     }

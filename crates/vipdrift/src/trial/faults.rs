@@ -282,6 +282,13 @@ fn foreign_holder(cluster: &mut Cluster, client: &Client, victim: usize) -> Resu
             }
         }
     }
+    // The client is served by the stranger, as it would be.
+    stranger.announce("eth0")?;
+    for vip in Cluster::WEB {
+        if !client.wait_answer_by(vip, "stranger", started, Instant::now() + PATIENCE) {
+            complaints.push(format!("the client did not reach the foreign host at {vip}"));
+        }
+    }
     let window = Window::open(cluster, client, &Cluster::WEB, victim);
     for vip in Cluster::WEB {
         stranger.delete_address(&format!("{vip}/{}", if vip.is_ipv4() { 24 } else { 64 }))?;

@@ -1,0 +1,352 @@
+//! One node on the bench: its peers are puppets that speak real heartbeats, its keeper and LAN are the test.
+//!
+//! Whatever the node does passes through [`Bench::check`], which knows the order of effects.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use vipdrift_wire::heartbeat::{
+    Echo, GroupId, GroupState, Health, Heartbeat, Keys, Message, NodeId, Role, States, Word, WordKind,
+    decode, encode,
+};
+use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
+
+use crate::group::State;
+use crate::{
+    Action, Decision, Event, Failback, GroupConfig, InterfaceIndex, IsolatedPolicy, LinkFacts, Node,
+    NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, Start, Switchover,
+    Ticket, Timestamp, Vip, VipIndex,
+};
+
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(10);
+pub(crate) const GROUP: GroupId = GroupId(77);
+pub(crate) const VIP_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+pub(crate) const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+pub(crate) const OWN_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+pub(crate) const FOREIGN_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
+/// The peers, by their position in the configuration: one comes before this node in the group's order, one after.
+pub(crate) const ALPHA: usize = 0;
+pub(crate) const CHARLIE: usize = 1;
+
+pub(crate) fn keys() -> Keys {
+    Keys::new("bench", b"0123456789abcdef", None)
+}
+
+/// A peer that says what it is told to say.
+#[derive(Debug)]
+pub(crate) struct Puppet {
+    pub(crate) id: NodeId,
+    pub(crate) mac: Mac,
+    pub(crate) incarnation: u64,
+    pub(crate) sequence: u64,
+    /// What it last heard from the node.
+    pub(crate) heard: Option<(u64, u64)>,
+    pub(crate) version: u32,
+    pub(crate) state: GroupState,
+    pub(crate) speaks: bool,
+}
+
+impl Puppet {
+    fn new(name: &'static str, mac: Mac) -> Self {
+        let state = GroupState {
+            group: GROUP,
+            version: 1,
+            role: Role::Standby,
+            term: 0,
+            mounted: false,
+            claiming: false,
+            proving: false,
+            hitless: false,
+            heir: None,
+            mac: Some(mac),
+            answered_by: None,
+        };
+        let id = NodeId::of(name);
+        Self { id, mac, incarnation: id.0 | 1, sequence: 0, heard: None, version: 1, state, speaks: true }
+    }
+
+    /// Its next heartbeat.
+    pub(crate) fn heartbeat(&mut self, receiver: NodeId) -> Heartbeat {
+        self.sequence += 1;
+        Heartbeat {
+            sender: self.id,
+            receiver,
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            echo: self.heard.map(|(incarnation, sequence)| Echo {
+                incarnation,
+                sequence,
+                age: Duration::ZERO,
+            }),
+            interval: HEARTBEAT,
+            config_digest: 7,
+            health: Health::Healthy,
+            solicit: false,
+            leaving: false,
+            slow_side_alive: true,
+            states_version: self.version,
+            states_seen: 0,
+            states: Some(States { base: 0, index: 0, count: 1, groups: vec![self.state] }),
+        }
+    }
+}
+
+/// What the node did since it was last asked.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) actions: usize,
+    pub(crate) announced: usize,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) replies: Vec<(Ticket, Result<String, String>)>,
+    pub(crate) exited: bool,
+}
+
+pub(crate) struct Bench {
+    pub(crate) node: Node,
+    pub(crate) now: Timestamp,
+    pub(crate) puppets: [Puppet; 2],
+    /// What the node was last told of the kernel.
+    pub(crate) mounted: BTreeSet<VipIndex>,
+    /// The last plan and what it asks for.
+    pub(crate) plan: (Plan, BTreeSet<VipIndex>),
+    pub(crate) done: Done,
+    /// The keeper carries out what it is told.
+    pub(crate) obedient: bool,
+    orders: Vec<(Plan, BTreeSet<VipIndex>)>,
+    next_beat: Timestamp,
+}
+
+pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeConfig {
+    let local = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
+    let remote = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+    let id = NodeId::of;
+    NodeConfig {
+        name: "bravo".into(),
+        id: id("bravo"),
+        keys: keys(),
+        digest: 7,
+        heartbeat: HEARTBEAT,
+        dead_after: 3,
+        lease: Some(Duration::from_secs(2)),
+        hold: Duration::from_millis(250),
+        start_wait: Duration::from_secs(3),
+        peers: ["alpha", "charlie"].map(|name| PeerConfig { name: name.into(), id: id(name) }).into(),
+        paths: vec![
+            Path { peer: NodeIndex(ALPHA), local, remote: remote(11) },
+            Path { peer: NodeIndex(CHARLIE), local, remote: remote(13) },
+        ],
+        interfaces: vec!["eth0".into()],
+        vips: ["192.0.2.100/24", "2001:db8::100/64"]
+            .map(|address| Vip {
+                interface: InterfaceIndex(0),
+                address: address.parse().expect("an address"),
+            })
+            .into(),
+        groups: vec![GroupConfig {
+            name: "web".into(),
+            id: GROUP,
+            interface: InterfaceIndex(0),
+            vips: vec![VipIndex(0), VipIndex(1)],
+            order: ["alpha", "bravo", "charlie"].map(id).into(),
+            failback: Failback::Never,
+            occupied,
+            switchover,
+            references: vec![Reference::Auto],
+            isolated: IsolatedPolicy::Release,
+        }],
+    }
+}
+
+/// The interface when all is well.
+pub(crate) fn facts() -> LinkFacts {
+    LinkFacts {
+        present: true,
+        running: true,
+        mac: Some(OWN_MAC),
+        addresses: ["192.0.2.12/24", "2001:db8::12/64"].map(|net| net.parse().expect("a network")).into(),
+        gateways: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
+    }
+}
+
+impl Bench {
+    pub(crate) fn new(switchover: Switchover, occupied: OccupiedPolicy) -> Self {
+        let now = Timestamp::from_nanos(1_000_000_000);
+        let node = Node::new(config(switchover, occupied), 4711, Start::Fresh { drained: false }, now);
+        let mut bench = Self {
+            node,
+            now,
+            puppets: [
+                Puppet::new("alpha", Mac([2, 0, 0, 0, 0, 1])),
+                Puppet::new("charlie", Mac([2, 0, 0, 0, 0, 3])),
+            ],
+            mounted: BTreeSet::new(),
+            plan: (Plan(0), BTreeSet::new()),
+            done: Done::default(),
+            obedient: true,
+            orders: Vec::new(),
+            next_beat: now + Duration::from_millis(1),
+        };
+        bench.drain();
+        bench.give(Event::Link { interface: InterfaceIndex(0), facts: facts() });
+        bench
+    }
+
+    pub(crate) fn give(&mut self, event: Event<'_>) {
+        if let Event::Applied { mounted, .. } = &event {
+            self.mounted = mounted.iter().copied().collect();
+        }
+        self.node.handle(event, self.now);
+        self.drain();
+        // The keeper answers at once, but only after everything that was to be done before it.
+        while self.obedient && !self.orders.is_empty() {
+            let (plan, desired) = self.orders.remove(0);
+            self.applied(plan, desired);
+        }
+    }
+
+    /// The keeper says that the kernel holds exactly these.
+    pub(crate) fn applied(&mut self, plan: Plan, mounted: BTreeSet<VipIndex>) {
+        let mounted = mounted.into_iter().collect();
+        self.give(Event::Applied { plan, mounted, failed: vec![], complete: true });
+    }
+
+    /// A puppet speaks.
+    pub(crate) fn speak(&mut self, puppet: usize) {
+        let heartbeat = self.puppets[puppet].heartbeat(self.node.config.id);
+        self.send(puppet, &Message::Heartbeat(heartbeat));
+    }
+
+    /// A puppet says something new of the group.
+    pub(crate) fn say(&mut self, puppet: usize, change: impl FnOnce(&mut GroupState)) {
+        let puppet_ref = &mut self.puppets[puppet];
+        puppet_ref.version += 1;
+        change(&mut puppet_ref.state);
+        puppet_ref.state.version = puppet_ref.version;
+        self.speak(puppet);
+    }
+
+    pub(crate) fn word(&mut self, puppet: usize, kind: WordKind) {
+        let Puppet { id, incarnation, .. } = self.puppets[puppet];
+        self.send(puppet, &Message::Word(Word { sender: id, incarnation, kind }));
+    }
+
+    fn send(&mut self, puppet: usize, message: &Message) {
+        let bytes = encode(message, &keys());
+        self.give(Event::Datagram { path: Some(PathIndex(puppet)), bytes: &bytes });
+    }
+
+    /// Somebody announces a VIP.
+    pub(crate) fn claim(&mut self, mac: Mac, v4: bool) {
+        let bytes = if v4 {
+            arp::announcement(mac, VIP_V4, arp::Operation::Reply)
+        } else {
+            ndp::announcement(mac, VIP_V6)
+        };
+        self.give(Event::Frame { interface: InterfaceIndex(0), bytes: &bytes });
+    }
+
+    /// Time passes; those who speak do so.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(deadline) = self.node.next_deadline() {
+            let next = deadline.at.min(self.next_beat);
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            if next == self.next_beat {
+                self.next_beat = self.now + HEARTBEAT;
+                for puppet in 0..self.puppets.len() {
+                    if self.puppets[puppet].speaks {
+                        self.speak(puppet);
+                    }
+                }
+            } else {
+                self.timeout();
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    pub(crate) fn timeout(&mut self) {
+        self.give(Event::Timeout);
+        if let Some(deadline) = self.node.next_deadline() {
+            assert!(deadline.at > self.now, "a deadline makes progress: {deadline:?} at {}", self.now);
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.node.groups[0].state
+    }
+
+    pub(crate) fn drain(&mut self) {
+        let mut count = 0;
+        while let Some(action) = self.node.poll_action() {
+            count += 1;
+            self.check(action);
+        }
+        assert!(count < 200, "{count} actions in one step");
+        self.done.actions += count;
+    }
+
+    /// Looks at an action: is it right now?
+    fn check(&mut self, action: Action) {
+        match action {
+            Action::SendFrame { bytes, .. } => {
+                let (_, frame) = parse_frame(&bytes).expect("a frame that can be read");
+                let vip = match frame {
+                    Frame::Arp(packet) if packet.claims() == Some(VIP_V4) => VipIndex(0),
+                    Frame::Neighbor(ndp::Message::Advertisement { target: VIP_V6, .. }) => VipIndex(1),
+                    _ => return,
+                };
+                assert!(self.mounted.contains(&vip), "announces {vip:?}, which is not mounted");
+                assert!(
+                    matches!(self.state(), State::Mounting { .. } | State::Active),
+                    "announces while {:?}",
+                    self.state()
+                );
+                self.done.announced += 1;
+            }
+            Action::SendDatagram { path, bytes } => {
+                if let Message::Heartbeat(heartbeat) = decode(&bytes, &keys()).expect("a datagram") {
+                    self.puppets[path.0].heard = Some((heartbeat.incarnation, heartbeat.sequence));
+                    for state in heartbeat.states.iter().flat_map(|states| &states.groups) {
+                        self.check_said(state);
+                    }
+                }
+            }
+            Action::Apply { plan, desired } => {
+                assert!(plan > self.plan.0, "plans grow");
+                assert!(desired.iter().all(|vip| vip.0 < 2), "only VIPs of the configuration");
+                self.plan = (plan, desired.clone());
+                self.orders.push((plan, desired));
+            }
+            Action::Beat { renew } => {
+                let proving = matches!(self.state(), State::Proving { .. });
+                assert!(!(renew && proving), "the lease is not renewed by a node that was away");
+            }
+            Action::Record(decision) => {
+                assert!(!decision.reason.is_empty(), "a decision without a reason: {decision:?}");
+                self.done.decisions.push(decision);
+            }
+            Action::Note(note) => assert!(!note.text.is_empty(), "an empty note"),
+            Action::Reply { ticket, outcome } => self.done.replies.push((ticket, outcome)),
+            Action::Exit => self.done.exited = true,
+            Action::SendEcho { .. } | Action::Words(_) | Action::Remember(_) => {}
+        }
+    }
+
+    /// What the node says of the group is so.
+    fn check_said(&self, said: &GroupState) {
+        let own = self.state();
+        if said.role == Role::Active {
+            assert!(matches!(own, State::Active), "says active while {own:?}");
+            assert_eq!(self.mounted.len(), 2, "active with everything mounted");
+            assert!(said.mounted, "active and not mounted");
+        }
+        if !said.mounted {
+            assert!(self.mounted.is_empty(), "says unmounted while the kernel has {:?}", self.mounted);
+        }
+    }
+}
