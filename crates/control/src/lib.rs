@@ -7,7 +7,7 @@
 //! | `POST /v1/drain`, `POST /v1/undrain` with [`NodeRequest`] or nothing | [`Done`] |
 //!
 //! Every failure is a [`Failed`] with a status of 400 (not understood), 404 (no such thing), 405 (wrong method),
-//! 409 (understood, not done), 413 (too long), 503 (the daemon is busy). `curl --unix-socket S http://vipdrift/v1/status`
+//! 408 (the body took too long), 409 (understood, not done), 413 (too long), 503 (the daemon is busy). `curl --unix-socket S http://vipdrift/v1/status`
 //! works.
 
 mod client;

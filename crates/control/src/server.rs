@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest};
 use crate::status::Status;
@@ -23,14 +24,19 @@ use crate::status::Status;
 const LONGEST_BODY: usize = 64 * 1024;
 /// Connections served at once; more wait in the socket's queue.
 const CONNECTIONS: usize = 32;
-/// How long a client may take over its request's head.
+/// How long a client may take over its request's head, and be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take over the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection lasts at most, whatever is asked: the longest command takes a minute.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Does what is asked.
 pub trait Handler: Send + Sync + 'static {
     /// The node's status.
     fn status(&self) -> impl Future<Output = Result<Status, Failure>> + Send;
-    /// Anything but [`Request::Status`]; what was done, in a sentence.
+    /// Anything but [`Request::Status`]; what was done, in a sentence. Dropped half-way if the client goes: what must be
+    /// done to the end must be spawned.
     fn command(&self, request: Request) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
@@ -50,13 +56,13 @@ pub async fn serve<H: Handler>(listener: UnixListener, handler: Arc<H>) {
                 let handler = Arc::clone(&handler);
                 async move { Ok::<_, Infallible>(answer(&*handler, request).await) }
             });
-            // A client that breaks off is its own affair.
-            let _ = hyper::server::conn::http1::Builder::new()
+            let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .max_headers(32)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that breaks off, or does not read its answer, is its own affair.
+            let _ = timeout(CONNECTION_TIMEOUT, connection).await;
             drop(place);
         });
     }
@@ -85,12 +91,16 @@ async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> A
             Err(failure) => refused(failure),
         };
     }
-    let body = match Limited::new(body, LONGEST_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let body = match timeout(BODY_TIMEOUT, Limited::new(body, LONGEST_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             return failed(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {LONGEST_BODY} bytes"));
         }
-        Err(error) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
+        Ok(Err(error)) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(_) => {
+            let why = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+            return failed(StatusCode::REQUEST_TIMEOUT, why);
+        }
     };
     let request = match path {
         "/v1/switchover" => read::<SwitchoverRequest>(&body).map(Request::Switchover),

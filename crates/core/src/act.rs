@@ -133,6 +133,7 @@ impl Node {
                     self.warn(format!("{name}: still mounted on a standby node; unmounting"));
                     self.groups[group].state = State::Releasing { plan: NEXT_PLAN, heir: None };
                     self.replan = true;
+                    self.touch(group);
                 }
                 _ => {}
             }
@@ -220,14 +221,15 @@ impl Node {
             Switchover::Strict => self.release(group, Some(heir), reason, Vec::new()),
             Switchover::Hitless => {
                 let claimed = std::collections::BTreeSet::new();
-                self.groups[group].handover = Some(Handover { heir, hitless: true, reason, claimed });
+                self.groups[group].handover =
+                    Some(Handover { heir, hitless: true, reason, served: None, claimed });
                 self.touch(group);
+                self.timers.set(Timer::Handover(group), self.now + SWITCHOVER_LIMIT);
             }
         }
-        self.timers.set(Timer::Handover(group), self.now + SWITCHOVER_LIMIT);
     }
 
-    /// A planned move has not come to its end.
+    /// The heir has not mounted.
     pub(crate) fn on_handover_overdue(&mut self, group: usize) {
         if let Some(handover) = self.groups[group].handover.take() {
             let name = self.group_name(group).to_owned();
@@ -238,10 +240,24 @@ impl Node {
                 self.release(group, None, reason, Vec::new());
             }
         }
-        self.groups[group].request = None;
-        for waiting in std::mem::take(&mut self.groups[group].waiting) {
-            let outcome = Err(format!("{} did not become active in time", self.node_name(waiting.heir)));
-            self.act(Action::Reply { ticket: waiting.ticket, outcome });
+        self.revisit(group);
+    }
+
+    /// Whoever has waited long enough for a planned move is told that it has failed.
+    pub(crate) fn on_waiting_overdue(&mut self, group: usize) {
+        let now = self.now;
+        let waiting = std::mem::take(&mut self.groups[group].waiting);
+        let (rest, over) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| now < waiting.until);
+        if let Some(next) = rest.iter().map(|waiting| waiting.until).min() {
+            self.timers.set(Timer::Waiting(group), next);
+        }
+        self.groups[group].waiting = rest;
+        if self.groups[group].request.as_ref().is_some_and(|request| now >= request.until) {
+            self.groups[group].request = None;
+        }
+        for Waiting { ticket, heir, .. } in over {
+            let outcome = Err(format!("{} did not become active in time", self.node_name(heir)));
+            self.act(Action::Reply { ticket, outcome });
         }
         self.revisit(group);
     }
@@ -341,14 +357,15 @@ impl Node {
         if self.groups[group].handover.is_some() {
             return Err(format!("{name} is being handed over already"));
         }
-        self.groups[group].waiting.push(Waiting { ticket, heir });
+        let until = self.now + SWITCHOVER_LIMIT;
+        self.groups[group].waiting.push(Waiting { ticket, heir, until });
+        self.timers.set_sooner(Timer::Waiting(group), until);
         if active_here {
             let reason = format!("switchover to {}", self.node_name(heir));
             self.begin_handover(group, heir, reason);
         } else {
-            self.groups[group].request = Some(Request { heir });
+            self.groups[group].request = Some(Request { heir, until });
             self.touch(group);
-            self.timers.set(Timer::Handover(group), self.now + SWITCHOVER_LIMIT);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
     Ticket, Timestamp, Vip, VipIndex,
 };
 
-pub(crate) const HEARTBEAT: Duration = Duration::from_millis(10);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
 pub(crate) const GROUP: GroupId = GroupId(77);
 pub(crate) const VIP_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 pub(crate) const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
@@ -113,6 +113,9 @@ pub(crate) struct Bench {
     pub(crate) done: Done,
     /// The keeper carries out what it is told.
     pub(crate) obedient: bool,
+    depth: u32,
+    /// The group's state before the last event.
+    before: State,
     orders: Vec<(Plan, BTreeSet<VipIndex>)>,
     next_beat: Timestamp,
 }
@@ -184,6 +187,8 @@ impl Bench {
             plan: (Plan(0), BTreeSet::new()),
             done: Done::default(),
             obedient: true,
+            depth: 0,
+            before: State::Standby,
             orders: Vec::new(),
             next_beat: now + Duration::from_millis(1),
         };
@@ -196,19 +201,44 @@ impl Bench {
         if let Event::Applied { mounted, .. } = &event {
             self.mounted = mounted.iter().copied().collect();
         }
+        self.before = self.state().clone();
         self.node.handle(event, self.now);
         self.drain();
         // The keeper answers at once, but only after everything that was to be done before it.
+        self.depth += 1;
+        assert!(self.depth < 20, "node and keeper go round in circles: {:?}", self.state());
         while self.obedient && !self.orders.is_empty() {
             let (plan, desired) = self.orders.remove(0);
             self.applied(plan, desired);
         }
+        self.depth -= 1;
     }
 
     /// The keeper says that the kernel holds exactly these.
     pub(crate) fn applied(&mut self, plan: Plan, mounted: BTreeSet<VipIndex>) {
         let mounted = mounted.into_iter().collect();
         self.give(Event::Applied { plan, mounted, failed: vec![], complete: true });
+    }
+
+    /// The keeper answers the orders that it has: 0 wholly, 1 in part, 2 by a failure, 3 not at all and for good.
+    pub(crate) fn keeper_answers(&mut self, how: u8) {
+        for (plan, desired) in std::mem::take(&mut self.orders) {
+            let kept: BTreeSet<VipIndex> = self.mounted.intersection(&desired).copied().collect();
+            match how {
+                0 => self.applied(plan, desired),
+                1 => {
+                    let first = desired.iter().next().copied();
+                    let mounted = kept.into_iter().chain(first).collect();
+                    self.give(Event::Applied { plan, mounted, failed: vec![], complete: false });
+                }
+                2 => {
+                    let failed = desired.difference(&kept).map(|&vip| (vip, "refused".to_owned())).collect();
+                    let mounted = kept.into_iter().collect();
+                    self.give(Event::Applied { plan, mounted, failed, complete: true });
+                }
+                _ => self.orders.push((plan, desired)),
+            }
+        }
     }
 
     /// A puppet speaks.
@@ -301,11 +331,9 @@ impl Bench {
                     _ => return,
                 };
                 assert!(self.mounted.contains(&vip), "announces {vip:?}, which is not mounted");
-                assert!(
-                    matches!(self.state(), State::Mounting { .. } | State::Active),
-                    "announces while {:?}",
-                    self.state()
-                );
+                // The state may have gone on since the frame was made.
+                let may = |state: &State| matches!(state, State::Mounting { .. } | State::Active);
+                assert!(may(self.state()) || may(&self.before), "announces while {:?}", self.state());
                 self.done.announced += 1;
             }
             Action::SendDatagram { path, bytes } => {
@@ -342,7 +370,7 @@ impl Bench {
         let own = self.state();
         if said.role == Role::Active {
             assert!(matches!(own, State::Active), "says active while {own:?}");
-            assert_eq!(self.mounted.len(), 2, "active with everything mounted");
+            assert!(!self.mounted.is_empty(), "active with something mounted");
             assert!(said.mounted, "active and not mounted");
         }
         if !said.mounted {

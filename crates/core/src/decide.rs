@@ -5,12 +5,13 @@ use std::time::Duration;
 use vipdrift_wire::heartbeat::{GroupState, NodeId, Role};
 
 use crate::config::{Failback, IsolatedPolicy, Switchover};
-use crate::group::{Because, Released, State};
+use crate::group::{Because, Families, Released, State};
 use crate::node::{Node, spell};
 use crate::occupancy::Verdict;
 use crate::peer::{Liveness, is_holding};
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
+use crate::tuning::HITLESS_GRACE;
 
 impl Node {
     /// Decides about one group on what is known now.
@@ -52,7 +53,14 @@ impl Node {
             return self.let_go(group);
         }
         self.correct_rivals(group);
-        if self.groups[group].handover.is_some() {
+        if let Some(handover) = &self.groups[group].handover {
+            // The heir was seen to claim everything, though its word has not been heard.
+            if handover.served.is_some_and(|served| self.now >= served + HITLESS_GRACE) {
+                let heir = handover.heir;
+                let reason = format!("{}: {} claims all VIPs", handover.reason, self.node_name(heir));
+                self.release(group, Some(heir), reason, Vec::new());
+                self.finish_waiting(group, heir);
+            }
             return;
         }
         if let Some((peer, heir)) = self.requested_heir(group) {
@@ -69,8 +77,17 @@ impl Node {
         let name = self.peers[rival].name.clone();
         let theirs = self.peers[rival].remote(self.groups[group].id).map_or(0, |state| state.term);
         let mine = self.groups[group].term;
-        let expected =
-            self.groups[group].handover.take().filter(|handover| handover.heir == self.peers[rival].id);
+        let heir = self.peers[rival].id;
+        let eligible = self.is_eligible(group);
+        if let Some(handover) = self.groups[group].handover.as_mut().filter(|handover| handover.heir == heir)
+        {
+            // Requests that reached this node are answered before it lets go: that is what hitless means.
+            let until = *handover.served.get_or_insert(self.now) + HITLESS_GRACE;
+            if self.now < until && eligible {
+                return self.timers.set_sooner(Timer::Revisit(group), until);
+            }
+        }
+        let expected = self.groups[group].handover.take().filter(|handover| handover.heir == heir);
         let reason = match expected {
             Some(handover) => format!("{}: {name} has taken over", handover.reason),
             None => format!("{name} is active in term {theirs}, this node in term {}", mine.min(theirs)),
@@ -99,7 +116,9 @@ impl Node {
     /// Not eligible any more: release, and name an heir if somebody can hear it.
     fn let_go(&mut self, group: usize) {
         let reason = self.ineligible_reason(group);
-        let planned = self.drained && self.faults(group).is_empty() && !self.leaving;
+        // Only one that may say that it is active can be followed before it lets go.
+        let active = matches!(self.groups[group].state, State::Active);
+        let planned = active && self.drained && self.faults(group).is_empty() && !self.leaving;
         let heir = self.successor(group);
         match heir {
             Some(heir) if planned && self.config.groups[group].switchover == Switchover::Hitless => {
@@ -261,8 +280,14 @@ impl Node {
     fn outranks(&self, peer: usize, group: usize) -> bool {
         let Some(state) = self.peers[peer].remote(self.groups[group].id) else { return false };
         let reign = self.groups[group].reign;
-        state.term > reign
-            || state.term == reign && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+        let id = self.peers[peer].id;
+        // Where the configurations differ, so may the orders: then both go by what cannot differ.
+        let before = if self.peers[peer].config_digest == Some(self.config.digest) {
+            self.rank_of(group, id) < self.own_rank(group)
+        } else {
+            id < self.config.id
+        };
+        state.term > reign || state.term == reign && before
     }
 
     pub(crate) fn rank_of(&self, group: usize, id: NodeId) -> usize {
@@ -371,10 +396,16 @@ impl Node {
             None => faults.push(format!("{name} not yet reported")),
             Some(facts) if !facts.present => faults.push(format!("{name} is missing")),
             Some(facts) if !facts.running => faults.push(format!("{name} has no carrier or is down")),
-            Some(_) if g.subnet_seen && !self.is_in_subnet(group) => {
-                faults.push(format!("{name} has lost its address in the VIPs' subnet"));
+            Some(_) => {
+                let near = self.subnets(group);
+                for (family, seen, near) in
+                    [("IPv4", g.subnet_seen.v4, near.v4), ("IPv6", g.subnet_seen.v6, near.v6)]
+                {
+                    if seen && !near {
+                        faults.push(format!("{name} has lost its {family} address in the VIPs' subnet"));
+                    }
+                }
             }
-            Some(_) => {}
         }
         if interface.isolated {
             let holds = g.wants_vips();
@@ -388,11 +419,21 @@ impl Node {
         faults
     }
 
-    /// The group's interface has an address of its own in the subnet of a VIP.
-    pub(crate) fn is_in_subnet(&self, group: usize) -> bool {
+    /// Whether the group's interface has an address of its own in the subnet of a VIP, for each family.
+    pub(crate) fn subnets(&self, group: usize) -> Families {
         let config = &self.config.groups[group];
         let interface = &self.interfaces[config.interface.0];
-        config.vips.iter().any(|vip| interface.address_near(self.config.vips[vip.0].address.addr()).is_some())
+        let mut near = Families::default();
+        for vip in &config.vips {
+            let address = self.config.vips[vip.0].address.addr();
+            let own = interface.address_near(address).is_some();
+            if address.is_ipv4() {
+                near.v4 |= own;
+            } else {
+                near.v6 |= own;
+            }
+        }
+        near
     }
 
     pub(crate) fn role(&self, group: usize) -> RoleName {

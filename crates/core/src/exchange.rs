@@ -4,17 +4,26 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{
-    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind,
-    decode, encode,
+    Echo, GROUPS_PER_DATAGRAM, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind, decode,
+    encode,
 };
 
 use crate::action::Action;
 use crate::config::PathIndex;
 use crate::group::{Ghost, State};
 use crate::node::{Node, spell};
-use crate::peer::{Heard, Liveness, is_holding, let_go};
+use crate::peer::{Heard, Liveness, let_go};
 use crate::timer::Timer;
 use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX};
+
+/// What is to be sent to a peer at the end of a step.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Letter {
+    /// Please answer.
+    solicit: bool,
+    /// With all group states that the peer lacks.
+    whole: bool,
+}
 
 impl Node {
     pub(crate) fn on_heartbeat_due(&mut self) {
@@ -28,26 +37,53 @@ impl Node {
         }
     }
 
-    /// Sends a heartbeat to a peer over all paths. If the peer lacks group states, some of them travel with it: one
-    /// datagram's worth, the next each time, since a peer that is off the net lacks them for ever.
+    /// Heartbeats that are nearly due go out with the waking that a peer's has caused: nodes fall into step, and wake
+    /// less often.
+    fn join_in(&mut self) {
+        let soon = self.now + self.tuning.heartbeat / 5;
+        if self.timers.get(Timer::Heartbeat).is_some_and(|at| at <= soon) {
+            self.on_heartbeat_due();
+        }
+    }
+
+    /// Has a heartbeat sent to a peer at the end of this step, when what it says has been decided.
     pub(crate) fn send_heartbeat(&mut self, peer: usize, solicit: bool) {
-        if solicit {
+        self.outbox.entry(peer).or_default().solicit |= solicit;
+    }
+
+    /// Has all group states that a peer lacks sent to it at the end of this step.
+    fn send_states(&mut self, peer: usize, solicit: bool) {
+        let letter = self.outbox.entry(peer).or_default();
+        letter.solicit |= solicit;
+        letter.whole = true;
+    }
+
+    /// Sends what is to be sent.
+    pub(crate) fn flush(&mut self) {
+        for (peer, letter) in std::mem::take(&mut self.outbox) {
+            self.send_letter(peer, letter);
+        }
+    }
+
+    /// Sends heartbeats to a peer over all paths. If the peer lacks group states they travel with them: all that it
+    /// lacks, or one datagram's worth, the next each time, since a peer that is off the net lacks them for ever.
+    pub(crate) fn send_letter(&mut self, peer: usize, letter: Letter) {
+        if letter.solicit {
             self.peers[peer].unheard_solicits = self.peers[peer].unheard_solicits.saturating_add(1);
         }
         let parts = self.missing_states(peer);
         if parts.is_empty() {
-            return self.send_datagram(peer, solicit, None);
+            return self.send_datagram(peer, letter.solicit, None);
         }
-        let next = self.peers[peer].next_part % parts.len();
-        self.peers[peer].next_part = next + 1;
-        let part = parts.into_iter().nth(next);
-        self.send_datagram(peer, solicit, part);
-    }
-
-    /// Sends all group states that a peer lacks, at once.
-    fn send_states(&mut self, peer: usize, solicit: bool) {
-        for part in self.missing_states(peer) {
-            self.send_datagram(peer, solicit, Some(part));
+        let (skip, take) = if letter.whole {
+            (0, parts.len())
+        } else {
+            let next = self.peers[peer].next_part % parts.len();
+            self.peers[peer].next_part = next + 1;
+            (next, 1)
+        };
+        for part in parts.into_iter().skip(skip).take(take) {
+            self.send_datagram(peer, letter.solicit, Some(part));
         }
     }
 
@@ -216,6 +252,7 @@ impl Node {
                 if heartbeat.solicit {
                     self.answer(index);
                 }
+                self.join_in();
                 self.tell_differences(index, digest_before, deaf_before && !returned);
             }
         }
@@ -290,7 +327,7 @@ impl Node {
         self.peers[index].last_answer_sent = Some(now);
         let kept = self.peers[index].echo.replace((heartbeat.incarnation, heartbeat.sequence, now));
         let seen = std::mem::take(&mut self.peers[index].states_seen);
-        self.send_heartbeat(index, !knows_us);
+        self.send_datagram(index, !knows_us, None);
         self.peers[index].states_seen = seen;
         if kept.is_some() {
             self.peers[index].echo = kept;
@@ -312,6 +349,10 @@ impl Node {
                 let until = self.now + at_most.min(Duration::from_secs(1));
                 self.peers[index].holding_until = Some(until);
                 self.peers[index].liveness = Liveness::Alive;
+                let id = self.peers[index].id;
+                for group in &mut self.groups {
+                    group.ghost = group.ghost.filter(|ghost| ghost.node != id);
+                }
                 self.note(format!("{name}: its keeper holds, at most {} more", spell(at_most)));
                 self.arm_peer(index);
                 self.revisit_all();
@@ -332,9 +373,6 @@ impl Node {
                         remote.standby_since = None;
                     }
                     self.on_remote_change(index, Some(&old).filter(|_| was_up), &new);
-                    if was_up && is_holding(&old) {
-                        self.inherit(index, old.group);
-                    }
                 }
                 self.revisit_all();
             }
@@ -347,16 +385,6 @@ impl Node {
                 self.haunt(index);
                 self.revisit_all();
             }
-        }
-    }
-
-    /// A keeper that resigns has unmounted, but cannot know whom to name: what it held is the candidate's at once.
-    fn inherit(&mut self, index: usize, group: GroupId) {
-        let by = self.peers[index].id;
-        if let Some(&group) = self.group_by_id.get(&group)
-            && let Some(released) = self.groups[group].released.as_mut().filter(|released| released.by == by)
-        {
-            released.ours = true;
         }
     }
 

@@ -50,6 +50,13 @@ pub(crate) enum State {
     Releasing { plan: Plan, heir: Option<NodeId> },
 }
 
+/// One answer for each address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Families {
+    pub(crate) v4: bool,
+    pub(crate) v6: bool,
+}
+
 /// A holder that unmounted and said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Released {
@@ -65,6 +72,8 @@ pub(crate) struct Handover {
     pub(crate) heir: NodeId,
     pub(crate) hitless: bool,
     pub(crate) reason: String,
+    /// Since when the heir is known to serve.
+    pub(crate) served: Option<Timestamp>,
     /// VIPs that the heir was seen to claim.
     pub(crate) claimed: BTreeSet<VipIndex>,
 }
@@ -73,6 +82,7 @@ pub(crate) struct Handover {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) heir: NodeId,
+    pub(crate) until: Timestamp,
 }
 
 /// Somebody waits to be told when a group is active on `heir`.
@@ -80,6 +90,7 @@ pub(crate) struct Request {
 pub(crate) struct Waiting {
     pub(crate) ticket: Ticket,
     pub(crate) heir: NodeId,
+    pub(crate) until: Timestamp,
 }
 
 /// The last known holder fell silent without having let go.
@@ -116,7 +127,7 @@ pub(crate) struct Group {
     pub(crate) mount_fault: Option<String>,
     pub(crate) mount_failures: u32,
     /// An address of the VIPs' subnet has been seen on the interface.
-    pub(crate) subnet_seen: bool,
+    pub(crate) subnet_seen: Families,
     /// Announcements of this reign so far.
     pub(crate) announced: usize,
     /// VIPs still to be announced in the present round.
@@ -156,7 +167,7 @@ impl Group {
             waiting: Vec::new(),
             mount_fault: None,
             mount_failures: 0,
-            subnet_seen: false,
+            subnet_seen: Families::default(),
             announced: 0,
             to_announce: VecDeque::new(),
             last_defence: None,

@@ -22,6 +22,8 @@ mod interface;
 mod node;
 mod occupancy;
 mod peer;
+#[cfg(test)]
+mod properties;
 mod random;
 mod segment;
 mod snapshot;

@@ -10,6 +10,7 @@ use crate::Deadline;
 use crate::action::{Action, Note, Plan, Words};
 use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
 use crate::event::{Carry, CarryGroup, Event, Start, Ticket};
+use crate::exchange::Letter;
 use crate::group::{Group, NEXT_PLAN, State};
 use crate::interface::{Interface, Origin};
 use crate::peer::Peer;
@@ -49,6 +50,8 @@ pub struct Node {
     /// Groups of which peers and keeper may have to be told something at the end of this step. Only these are
     /// looked at: there may be a thousand others.
     touched: BTreeSet<usize>,
+    /// Heartbeats to be sent at the end of this step.
+    pub(crate) outbox: BTreeMap<usize, Letter>,
     /// Somebody is back who may have been taken for the holder: announce again what is still held after this step.
     defend_all: bool,
     /// Still listening after a fresh start.
@@ -147,6 +150,7 @@ impl Node {
             group_by_id,
             dirty: BTreeSet::new(),
             touched: BTreeSet::new(),
+            outbox: BTreeMap::new(),
             defend_all: false,
             listening: true,
             away: None,
@@ -354,9 +358,6 @@ impl Node {
             self.revisit(group);
         }
         self.warn(format!("this node was away for {}: asking before saying a word", spell(missing)));
-        // Before anything else is sent: what was last published may say active.
-        let all = (0..self.groups.len()).collect();
-        self.publish(&all);
         for peer in 0..self.peers.len() {
             self.send_heartbeat(peer, true);
         }
@@ -378,6 +379,10 @@ impl Node {
                 Timer::Dead(peer) => self.on_dead_due(peer),
                 Timer::Routine(peer) => {
                     self.ask_kernel(peer);
+                    // Whether echoes pass at all must be known before their absence can mean anything.
+                    for to in self.peers[peer].addresses.clone() {
+                        self.act(Action::SendEcho { to });
+                    }
                     let pause = if self.peers[peer].is_up() { ROUTINE } else { ROUTINE_SILENT };
                     let next = self.now + pause + self.random.below(pause / 4);
                     self.timers.set(Timer::Routine(peer), next);
@@ -393,6 +398,7 @@ impl Node {
                 Timer::Announce(group) => self.on_announce_due(group),
                 Timer::Verify(group) => self.on_verify_due(group),
                 Timer::Handover(group) => self.on_handover_overdue(group),
+                Timer::Waiting(group) => self.on_waiting_overdue(group),
                 Timer::Retry(group) => {
                     self.groups[group].mount_fault = None;
                     self.replan |= matches!(self.groups[group].state, State::Releasing { .. });
@@ -427,6 +433,7 @@ impl Node {
         let touched = std::mem::take(&mut self.touched);
         self.plan_addresses(&touched);
         self.publish(&touched);
+        self.flush();
         self.remember(&touched);
         self.finish_leaving();
     }
@@ -510,7 +517,7 @@ impl Node {
         // Nobody acknowledges a farewell; say it twice.
         for _ in 0..2 {
             for peer in 0..self.peers.len() {
-                self.send_heartbeat(peer, false);
+                self.send_letter(peer, Letter::default());
             }
         }
         self.exit();

@@ -2,6 +2,7 @@
 //!
 //! Sources: RFC 5227 section 2.1 (ARP probe), RFC 4862 section 5.4 (Neighbor Solicitation from `::`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vipdrift_wire::Mac;
@@ -34,6 +35,10 @@ pub(crate) struct Occupancy {
     gap: Duration,
     /// The last answer, ever.
     last_answer: Option<Answer>,
+    /// The last answer in this series.
+    answer: Option<Answer>,
+    /// VIPs that were answered for in this series: asked again in every round.
+    pub(crate) answered_vips: BTreeSet<VipIndex>,
     /// The last answer by a node of the cluster in this series, and rounds since.
     of_node: Option<(Answer, u32)>,
     /// Since when, and for how many rounds, nobody but foreign machines has answered.
@@ -65,6 +70,8 @@ impl Occupancy {
         self.asking_since = Some(now);
         self.unanswered = 0;
         self.rounds = 0;
+        self.answer = None;
+        self.answered_vips.clear();
         self.of_node = None;
         self.foreign = None;
     }
@@ -93,6 +100,8 @@ impl Occupancy {
     /// Somebody answers: a node of the cluster, or a machine that is none.
     pub(crate) fn answered(&mut self, answer: Answer, by_node: bool) {
         self.last_answer = Some(answer);
+        self.answer = Some(answer);
+        self.answered_vips.insert(answer.vip);
         self.unanswered = 0;
         if by_node {
             self.of_node = Some((answer, 0));
@@ -127,15 +136,14 @@ impl Occupancy {
 
     /// What this series says, given that `patience` must pass before silence counts.
     pub(crate) fn verdict(&self, now: Timestamp, patience: Duration) -> Verdict {
-        let Some(since) = self.asking_since else { return Verdict::Unknown };
+        if !self.is_asking() {
+            return Verdict::Unknown;
+        }
         let (rounds, silent_for) = self.silence(now);
         if rounds >= ROUNDS && silent_for >= patience {
             return Verdict::Free;
         }
-        match self.last_answer {
-            Some(answer) if answer.at >= since => Verdict::Occupied(answer),
-            _ => Verdict::Unknown,
-        }
+        self.answer.map_or(Verdict::Unknown, Verdict::Occupied)
     }
 
     /// The last answer, if it is news.

@@ -44,6 +44,8 @@ pub(crate) enum Liveness {
 pub(crate) struct Kernel {
     pub(crate) last_answer: Option<Timestamp>,
     pub(crate) mac: Option<Mac>,
+    /// It has answered an ICMP echo.
+    echo_answered: bool,
     /// ICMP echoes in vain, and when the last went out.
     echoes: u32,
     echo_asked: Option<Timestamp>,
@@ -101,12 +103,16 @@ impl Kernel {
 
     pub(crate) fn echo_answered(&mut self, now: Timestamp) {
         self.echoes = 0;
+        self.echo_answered = true;
         self.answered(now);
     }
 
-    /// Enough echoes were in vain, and the last has been given its time.
+    /// It used to answer echoes; enough of them were in vain, and the last has been given its time. Where a firewall
+    /// drops them, or always has, nothing is concluded.
     pub(crate) fn echo_dead(&self, now: Timestamp) -> bool {
-        self.echoes >= ECHOES && self.echo_asked.is_some_and(|at| now.since(at) >= ECHO_PACE)
+        self.echo_answered
+            && self.echoes >= ECHOES
+            && self.echo_asked.is_some_and(|at| now.since(at) >= ECHO_PACE)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::node::Node;
 use crate::occupancy::{Answer, Verdict};
 use crate::timer::Timer;
 use crate::tuning::{
-    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_PACE, DEFEND_PACE, NOTE_PACE, ROUNDS,
-    VERIFY_AFTER, VERIFY_AGAIN, VERIFY_MAX,
+    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_PACE,
+    HITLESS_GRACE, NOTE_PACE, ROUNDS, VERIFY_AFTER, VERIFY_AGAIN, VERIFY_MAX,
 };
 
 impl Node {
@@ -90,14 +90,19 @@ impl Node {
         if let Some(peer) = owner {
             // Peers that hear each other settle it by term. Where one does not hear the other it cannot know the term:
             // by order, which both know.
-            if !self.hear_each_other(peer) && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+            // A release rests on what the peer itself has said, authenticated, of its MAC: anybody can send ARP.
+            let said = self.peers[peer].remote(self.groups[group].id).is_some_and(|s| s.mac == Some(mac));
+            if said
+                && !self.hear_each_other(peer)
+                && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
             {
                 let rival = self.peers[peer].name.clone();
                 let deaf = if self.peers[peer].is_up() { "deaf" } else { "not heard" };
                 let reason = format!("{rival}, {deaf}, claims {address} and comes before this node");
                 return self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
             }
-            if self.peers[peer].is_up() {
+            let calm = self.groups[group].last_defence.is_none_or(|at| self.now.since(at) >= DEFEND_PACE);
+            if self.peers[peer].is_up() && calm {
                 self.send_heartbeat(peer, true);
             }
         } else if first && self.now.since(self.groups[group].noted_at) >= NOTE_PACE {
@@ -116,13 +121,13 @@ impl Node {
     /// them all and is not heard, its word is not waited for.
     fn on_heir_claims(&mut self, group: usize, answer: Answer, owner: Option<usize>) {
         let Some(handover) = &mut self.groups[group].handover else { return };
-        let Some(peer) = owner.filter(|&peer| self.peers[peer].id == handover.heir) else { return };
+        if owner.is_none_or(|peer| self.peers[peer].id != handover.heir) {
+            return;
+        }
         handover.claimed.insert(answer.vip);
         if self.config.groups[group].vips.iter().all(|vip| handover.claimed.contains(vip)) {
-            let heir = handover.heir;
-            let reason = format!("{}: {} claims all VIPs", handover.reason, self.peers[peer].name);
-            self.release(group, Some(heir), reason, vec![format!("claimed by {}", answer.mac)]);
-            self.finish_waiting(group, heir);
+            let until = *handover.served.get_or_insert(self.now) + HITLESS_GRACE;
+            self.timers.set_sooner(Timer::Revisit(group), until);
         }
     }
 
@@ -168,17 +173,23 @@ impl Node {
         self.timers.cancel(Timer::Ask(group));
     }
 
-    /// One round of questions. The first round asks for every VIP, later ones for one of each family.
+    /// One round of questions. Every VIP is asked for, and so often that a lost answer does not make it free. Where
+    /// there are many, the first round asks for a few, since most suspicions end with it, and later ones for one of each
+    /// family and for those that were answered for.
     fn ask_occupancy(&mut self, group: usize) {
-        let first_round = self.groups[group].occupancy.rounds == 0;
+        let round = self.groups[group].occupancy.rounds;
         let vips = &self.config.groups[group].vips;
-        let asked: Vec<VipIndex> = if first_round {
+        let asked: Vec<VipIndex> = if vips.len() <= ASK_ALL || (1..=ROUNDS).contains(&round) {
             vips.clone()
+        } else if round == 0 {
+            vips[..ASK_ALL].to_vec()
         } else {
             let of_family = |v4: bool| {
                 vips.iter().copied().find(|vip| self.config.vips[vip.0].address.addr().is_ipv4() == v4)
             };
-            of_family(true).into_iter().chain(of_family(false)).collect()
+            let mut few = self.groups[group].occupancy.answered_vips.clone();
+            few.extend(of_family(true).into_iter().chain(of_family(false)));
+            few.into_iter().collect()
         };
         if self.probe(&asked) {
             let now = self.now;

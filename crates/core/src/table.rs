@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{Keys, Message, Role, WordKind, encode};
 
-use crate::bench::{ALPHA, Bench, CHARLIE, FOREIGN_MAC, facts};
+use crate::bench::{ALPHA, Bench, CHARLIE, FOREIGN_MAC, HEARTBEAT, facts};
 use crate::group::State;
 use crate::{
     Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex, Plan,
@@ -36,14 +36,14 @@ link reported again, unchanged        | S    | S    | M     | A      | H    | P 
 alpha active in a later term          | S    | S    | R     | R      | R    | R     | R
 alpha active in the same term         | S    | S    | R     | R      | R    | R     | R
 charlie active in the same term       | S    | S    | R     | A      | H    | P     | R
-charlie active in a later term        | S    | S    | R     | R      | R    | R     | R
+charlie active in a later term        | S    | S    | R     | R      | H    | R     | R
 charlie lets go, this node is heir    | S    | M    | M     | A      | A    | P     | R
 charlie lets go, alpha is heir        | S    | S    | M     | A      | A    | P     | R
 charlie lets go, nobody is heir       | S    | S    | M     | A      | A    | P     | R
 charlie hands over without a gap      | M    | M    | M     | A      | H    | P     | R
 charlie wants the group               | S    | S    | M     | R      | H    | P     | R
 charlie's keeper holds                | S    | S    | M     | A      | H    | P     | R
-charlie's keeper resigns              | S    | M    | M     | A      | A    | P     | R
+charlie's keeper resigns              | S    | S    | M     | A      | A    | P     | R
 charlie's lease ends                  | S    | S    | M     | A      | A    | P     | R
 charlie says farewell                 | S    | S    | M     | A      | A    | P     | R
 a heartbeat heard twice               | S    | S    | M     | A      | H    | P     | R
@@ -51,7 +51,7 @@ a heartbeat for somebody else         | S    | S    | M     | A      | H    | P 
 foreign MAC claims a VIP              | S    | S    | R     | A      | H    | R     | R
 alpha, not heard, claims a VIP        | S    | S    | R     | R      | H    | R     | R
 charlie claims a VIP                  | S    | S    | R     | A      | H    | R     | R
-charlie claims both VIPs              | S    | S    | R     | A      | R    | R     | R
+charlie claims both VIPs              | S    | S    | R     | A      | H    | R     | R
 drain                                 | S    | S    | R     | R      | H    | R     | R
 undrain                               | S    | S    | M     | A      | H    | P     | R
 switchover to charlie                 | S    | S    | M     | R      | H    | P     | R
@@ -110,11 +110,11 @@ impl Column {
             let charlie = &mut bench.puppets[CHARLIE].state;
             (charlie.role, charlie.mounted, charlie.term) = (Role::Active, true, 3);
         }
-        bench.pass(Duration::from_millis(20));
+        bench.pass(HEARTBEAT * 2);
         if alpha_silent {
             bench.puppets[ALPHA].speaks = false;
         }
-        bench.pass(Duration::from_millis(200));
+        bench.pass(HEARTBEAT * 10);
         bench.obedient = false;
         match self {
             Self::Held | Self::Mount | Self::Active => {}

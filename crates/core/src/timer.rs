@@ -34,8 +34,10 @@ pub(crate) enum Timer {
     Announce(usize),
     /// Look who answers for a VIP in a new reign.
     Verify(usize),
-    /// A planned move of a group has taken too long.
+    /// An heir that was to mount first has taken too long.
     Handover(usize),
+    /// Somebody has waited long enough for a planned move.
+    Waiting(usize),
     /// A group may go back to a preferred node.
     Failback(usize),
     /// A failed mount may be tried again.
@@ -61,6 +63,7 @@ impl Timer {
             Self::Announce(_) => "announce",
             Self::Verify(_) => "verify",
             Self::Handover(_) => "handover",
+            Self::Waiting(_) => "waiting",
             Self::Failback(_) => "failback",
             Self::Retry(_) => "retry",
             Self::Revisit(_) => "revisit",

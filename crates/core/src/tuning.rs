@@ -19,6 +19,10 @@ pub(crate) const ANNOUNCE_AGAIN: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
 /// Announcements for as long as the reign lasts.
 pub(crate) const ANNOUNCE_SLOWLY: Duration = Duration::from_secs(60);
+/// Up to this many VIPs of a group are asked for in every round.
+pub(crate) const ASK_ALL: usize = 32;
+/// How long a holder keeps the VIPs after a hitless heir serves, for answers that are still on their way.
+pub(crate) const HITLESS_GRACE: Duration = Duration::from_millis(20);
 /// VIPs announced in one go; small switches and neighbour tables keep up with this.
 pub(crate) const ANNOUNCE_BATCH: usize = 64;
 /// Pause between two such batches.

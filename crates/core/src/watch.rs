@@ -309,6 +309,7 @@ impl Node {
         let now = self.now;
         let gateways = facts.gateways.clone();
         let first = self.interfaces[index].facts.is_none();
+        let own_before = self.interfaces[index].mac();
         let was_running = self.interfaces[index].running();
         self.interfaces[index].facts = Some(facts);
         let wants = |wanted: fn(&Reference) -> bool| {
@@ -317,7 +318,10 @@ impl Node {
         };
         self.interfaces[index].learns_neighbours = wants(|r| matches!(r, Reference::Auto));
         for group in 0..self.groups.len() {
-            self.groups[group].subnet_seen |= self.is_in_subnet(group);
+            let near = self.subnets(group);
+            let seen = &mut self.groups[group].subnet_seen;
+            seen.v4 |= near.v4;
+            seen.v6 |= near.v6;
         }
         if wants(|r| matches!(r, Reference::Auto | Reference::Gateway)) {
             for gateway in gateways {
@@ -342,6 +346,15 @@ impl Node {
                 // And their MAC addresses, by which a node is told from a foreign machine.
                 self.timers.set(Timer::Routine(peer), now);
             }
+            for group in 0..self.groups.len() {
+                if self.config.groups[group].interface.0 == index
+                    && matches!(self.groups[group].state, State::Active)
+                {
+                    self.defend(group);
+                }
+            }
+        } else if running && own_before != self.interfaces[index].mac() {
+            self.note(format!("{name} has another MAC address"));
             for group in 0..self.groups.len() {
                 if self.config.groups[group].interface.0 == index
                     && matches!(self.groups[group].state, State::Active)

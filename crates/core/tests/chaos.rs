@@ -24,8 +24,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Brains that a keeper has held back for a second are born by then.
 const REBIRTH: Duration = Duration::from_millis(1100);
 
-/// The two mount one after the other: the kernel's answer, a datagram, the other kernel's answer.
-const HITLESS: Duration = Duration::from_millis(5);
+/// The two mount one after the other (the kernel's answer, a datagram, the other kernel's answer), and the holder goes
+/// on for 20 ms more, for requests that have reached it.
+const HITLESS: Duration = Duration::from_millis(20 + 5);
 
 /// Two nodes that do not hear each other, or one just back that is still named as heir, may take a free VIP in the same
 /// instant; each sees the other's announcement as soon as it has mounted.
@@ -174,13 +175,15 @@ impl Run {
         let is_blocked =
             |fault: &Fault| matches!(fault, Fault::HeartbeatsBlocked | Fault::HeartbeatsBlockedOneWay(..));
 
-        if contest.orphan && (near(LEASE, is_storm) || near(LEASE, is_torn) || near(LEASE, is_unplugged)) {
+        let hitless = self.scenario.setup.switchover == Switchover::Hitless;
+        let lost = near(LEASE, is_storm) || near(LEASE, is_torn) || near(LEASE, is_unplugged);
+        if contest.orphan && (hitless || lost) {
             return LEASE;
         }
         let slow = near(SLOWEST, |fault| matches!(fault, Fault::SlowKeeper(_)));
         let soon = heartbeat * 3 + if slow { SLOWEST } else { Duration::ZERO };
         let mut limit = Duration::ZERO;
-        if self.scenario.setup.switchover == Switchover::Hitless {
+        if hitless {
             limit = limit.max(HITLESS);
         }
         if near(soon, is_storm) {
@@ -197,7 +200,8 @@ impl Run {
         if blocked || unplugged {
             limit = limit.max(SAME_INSTANT);
         }
-        if (unplugged || limit > HITLESS) && near(HUNG, |fault| matches!(fault, Fault::BrainFrozen(_))) {
+        let is_hung = |fault: &Fault| matches!(fault, Fault::BrainFrozen(_) | Fault::BrainDies(_));
+        if (unplugged || !limit.is_zero()) && near(HUNG, is_hung) {
             limit += HUNG;
         }
         if slow && !limit.is_zero() {

@@ -141,7 +141,7 @@ fn a_hitless_switchover_is_never_without_a_holder() {
     world.run(ms(50));
     assert_eq!(world.holders(), vec![1]);
     assert_eq!(world.nobody, Duration::ZERO);
-    assert!(world.two_holders < ms(2), "{:?}", world.two_holders);
+    assert!(world.two_holders < ms(25), "{:?}", world.two_holders);
     assert_eq!(world.hosts[0].replies[&Ticket(1)], Ok("web is active on bravo".into()));
 }
 
@@ -209,7 +209,7 @@ fn a_brain_restarted_by_its_keeper_goes_on_without_a_move() {
 }
 
 #[test]
-fn a_keepers_resignation_hands_over_at_once() {
+fn a_keepers_resignation_is_asked_about_and_then_followed() {
     let mut world = World::running(Setup::default());
     let (_, resigned) = world.hosts[0].words.clone().unwrap();
     world.hosts[0].node = None;
@@ -218,7 +218,7 @@ fn a_keepers_resignation_hands_over_at_once() {
         world.give(to, Event::Datagram { path: Some(vipdrift_core::PathIndex(0)), bytes: &resigned });
     }
     let took = world.run_until(ms(100), |w| w.holders() == [1]).unwrap();
-    assert!(took < ms(2), "took {took:?}");
+    assert!(took < ms(10), "took {took:?}");
 }
 
 #[test]

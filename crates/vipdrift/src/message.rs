@@ -25,8 +25,9 @@ pub(crate) struct Setup {
     pub(crate) keeper_pid: u32,
     /// `granted`, or why the keeper has no real-time priority.
     pub(crate) keeper_real_time: String,
-    /// Users to become, first that exists, if the keeper is root.
-    pub(crate) users: Vec<String>,
+    /// The user to become if the keeper is root: name, user id, group id. Looked up once, by the keeper at its start: a
+    /// new brain has no time to wait for a name service.
+    pub(crate) account: Option<(String, u32, u32)>,
     /// The sockets and files that the keeper opened.
     pub(crate) descriptors: Descriptors,
 }

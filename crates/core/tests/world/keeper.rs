@@ -50,6 +50,8 @@ pub(crate) struct Host {
     desired: BTreeSet<VipIndex>,
     plan: Plan,
     busy_until: Timestamp,
+    /// Orders before this number are void.
+    valid_from: u64,
     /// How long the keeper takes for a plan at most.
     pub(crate) apply_takes: Duration,
     /// The kernel takes no address.
@@ -92,6 +94,7 @@ impl Host {
             desired: BTreeSet::new(),
             plan: Plan(0),
             busy_until: Timestamp::ZERO,
+            valid_from: 0,
             apply_takes: APPLY,
             mount_fails: false,
             carry: Carry::default(),
@@ -240,6 +243,7 @@ impl World {
         if close {
             host.vips.clear();
             host.desired.clear();
+            host.valid_from = self.serial;
             self.send_word(index, &resigned);
             self.push(Duration::from_secs(1), Thing::NewBrain { host: index, life, resumed: false });
         } else {
@@ -329,17 +333,24 @@ impl World {
         }
         host.busy_until = host.busy_until.max(self.now) + takes;
         let (after, life) = (host.busy_until.since(self.now), host.life);
-        self.push(after, Thing::Apply { host: index, life, plan, desired });
+        self.push(after, Thing::Apply { host: index, life, number: self.serial, plan, desired });
     }
 
-    pub(super) fn apply(&mut self, index: usize, life: u64, plan: Plan, desired: BTreeSet<VipIndex>) {
+    pub(super) fn apply(
+        &mut self,
+        index: usize,
+        life: u64,
+        number: u64,
+        plan: Plan,
+        desired: BTreeSet<VipIndex>,
+    ) {
         let now = self.now;
         let host = &mut self.hosts[index];
-        if host.life != life || plan < host.plan {
+        if host.life != life || number < host.valid_from || plan < host.plan {
             return;
         }
         if host.machine_frozen() {
-            return host.backlog.push(Thing::Apply { host: index, life, plan, desired });
+            return host.backlog.push(Thing::Apply { host: index, life, number, plan, desired });
         }
         host.plan = plan;
         host.vips.retain(|vip| desired.contains(vip));

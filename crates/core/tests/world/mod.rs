@@ -77,6 +77,7 @@ enum Thing {
     Apply {
         host: usize,
         life: u64,
+        number: u64,
         plan: Plan,
         desired: BTreeSet<VipIndex>,
     },
@@ -422,7 +423,9 @@ impl World {
                 }
             }
             Thing::EchoReply { to, from } => self.give(to, Event::EchoReply { from }),
-            Thing::Apply { host, life, plan, desired } => self.apply(host, life, plan, desired),
+            Thing::Apply { host, life, number, plan, desired } => {
+                self.apply(host, life, number, plan, desired);
+            }
             Thing::Lease { host, life } => self.lease_due(host, life),
             Thing::Watchdog { host, life, freeze } => self.watchdog(host, life, freeze),
             Thing::NewBrain { host, life, resumed } => self.new_brain(host, life, resumed),

@@ -1,5 +1,7 @@
 //! Mounting, unmounting and listing addresses (rtnetlink(7)). For the keeper: blocking.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -139,33 +141,41 @@ impl Kernel {
     }
 
     /// The gateways in the main routing table with the interface that leads there, each once: those of default routes
-    /// first, then by metric. Reads the whole table.
+    /// first, then by metric. Reads the whole table, which may be a million routes: not for a thread that has something
+    /// urgent to do. Memory is needed for the gateways only. A table that keeps changing may show some of what it was
+    /// a moment ago.
     ///
     /// # Errors
     /// As [`Kernel::links`].
     pub fn gateways(&mut self) -> Result<Vec<(u32, IpAddr)>, Error> {
-        let mut hops = Vec::new();
+        let found = RefCell::new((BTreeMap::<(u32, IpAddr), usize>::new(), Vec::<Hop>::new()));
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
             request.header.table = RouteHeader::RT_TABLE_MAIN;
-            let routes = self.requests.dump(&RouteNetlinkMessage::GetRoute(request), |part| {
-                if part.payload.first() == Some(&u8::from(family)) {
-                    parse_route(part.payload)
-                } else {
-                    Ok(None)
+            let read = self.requests.dump::<()>(&RouteNetlinkMessage::GetRoute(request), |part| {
+                if part.payload.first() != Some(&u8::from(family)) {
+                    return Ok(None);
                 }
-            })?;
-            hops.extend(routes.into_iter().flatten());
-        }
-        hops.sort_by_key(|hop| (!hop.default, hop.metric));
-        let mut gateways = Vec::new();
-        for hop in hops {
-            if !gateways.contains(&(hop.interface, hop.gateway)) {
-                gateways.push((hop.interface, hop.gateway));
+                let (positions, hops) = &mut *found.borrow_mut();
+                for hop in parse_route(part.payload)?.into_iter().flatten() {
+                    let position = *positions.entry((hop.interface, hop.gateway)).or_insert(hops.len());
+                    match hops.get_mut(position) {
+                        Some(known) if hop.rank() < known.rank() => *known = hop,
+                        Some(_) => {}
+                        None => hops.push(hop),
+                    }
+                }
+                Ok(None)
+            });
+            match read {
+                Ok(_) | Err(Error::Changing) => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(gateways)
+        let (_, mut hops) = found.into_inner();
+        hops.sort_by_key(Hop::rank);
+        Ok(hops.into_iter().map(|hop| (hop.interface, hop.gateway)).collect())
     }
 
     /// Mounts each address, or renews it if it is mounted: its lease, source preference and tag become those asked for.
@@ -304,6 +314,13 @@ struct Hop {
     metric: u32,
     interface: u32,
     gateway: IpAddr,
+}
+
+impl Hop {
+    /// Default routes come first, then the metric counts.
+    fn rank(&self) -> (bool, u32) {
+        (!self.default, self.metric)
+    }
 }
 
 /// The gateways of a RTM_NEWROUTE message; picked apart here for the same reason as links.

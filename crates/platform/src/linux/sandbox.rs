@@ -10,9 +10,6 @@ use super::system_calls;
 /// Why privileges or system calls could not be given up. Go no further: the process may still have privileges.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// None of the users exists; nothing was given up.
-    #[error("no such user: {0}")]
-    NoUser(String),
     /// More than one thread runs, and the others would keep their privileges. Nothing was given up.
     #[error("{0} threads run; privileges must be dropped before threads are started")]
     Threads(usize),
@@ -41,38 +38,62 @@ pub struct Dropped {
     pub gid: u32,
 }
 
-/// Becomes the first of the `candidates` that exists (if root, and not one in a user namespace that lacks that user),
-/// with that user's group and no others, then drops all capabilities from every set, for good: `no_new_privs` keeps
-/// later programs from getting any (prctl(2)). Open sockets, limits and the scheduling of threads stay. Call it with a
-/// single thread: capabilities belong to threads.
+/// A user to become: numbers, so that whoever becomes it need not ask a name service, which may hang.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name, for messages.
+    pub name: String,
+    /// The user id.
+    pub uid: u32,
+    /// The id of the user's own group.
+    pub gid: u32,
+}
+
+/// The first of the `candidates` that exists and is not root, which would drop nothing. Asks the system's name service
+/// (getpwnam(3)), which may take its time.
 ///
 /// # Errors
-/// [`Error`].
-pub fn drop_privileges(candidates: &[&str]) -> Result<Dropped, Error> {
+/// [`Error::Step`]: the name service failed before one was found.
+pub fn find_account(candidates: &[&str]) -> Result<Option<Account>, Error> {
+    for name in candidates {
+        let found = User::from_name(name)
+            .map_err(|error| Error::Step { step: "read the user database", source: error.into() })?;
+        if let Some(user) = found.filter(|user| !user.uid.is_root()) {
+            return Ok(Some(Account { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }));
+        }
+    }
+    Ok(None)
+}
+
+/// Becomes `account`, with its group and no others, then drops all capabilities from every set, for good:
+/// `no_new_privs` keeps later programs from getting any (prctl(2)). The user stays where there is no account, where the
+/// process is not root, and where root may not change it (a user namespace that lacks that user, a container without
+/// `CAP_SETUID` and `CAP_SETGID`); the capabilities go in any case. Open sockets, limits and the scheduling of threads
+/// stay. Call it with a single thread: capabilities belong to threads.
+///
+/// # Errors
+/// [`Error`]: privileges may be left, do not go on.
+pub fn drop_privileges(account: Option<&Account>) -> Result<Dropped, Error> {
     let step = |step: &'static str| move |source: io::Error| Error::Step { step, source };
     let threads = std::fs::read_dir("/proc/self/task").map_err(step("count threads"))?.count();
     if threads != 1 {
         return Err(Error::Threads(threads));
     }
-    let user = if geteuid().is_root() { Some(find_user(candidates)?) } else { None };
-    let user = match user {
-        Some(user)
-            if is_mapped("/proc/self/uid_map", user.uid.as_raw())?
-                && is_mapped("/proc/self/gid_map", user.gid.as_raw())? =>
-        {
-            Some(user)
-        }
+    let account = account.filter(|account| account.uid != 0 && geteuid().is_root());
+    let account = match account {
+        Some(account) if may_become(account)? => Some(account),
         _ => None,
     };
     // While CAP_SETPCAP is still there. Without it the set stays, and is harmless: see `no_new_privs` below.
-    if caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP).unwrap_or(false) {
+    if has(caps::Capability::CAP_SETPCAP) {
         caps::clear(None, CapSet::Bounding).map_err(capability_error("empty the bounding set"))?;
     }
-    if let Some(user) = &user {
+    if let Some(account) = account {
+        let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
         let errno = |error: nix::errno::Errno| io::Error::from(error);
         setgroups(&[]).map_err(errno).map_err(step("leave all groups"))?;
-        setresgid(user.gid, user.gid, user.gid).map_err(errno).map_err(step("change the group"))?;
-        setresuid(user.uid, user.uid, user.uid).map_err(errno).map_err(step("change the user"))?;
+        setresgid(gid, gid, gid).map_err(errno).map_err(step("change the group"))?;
+        setresuid(uid, uid, uid).map_err(errno).map_err(step("change the user"))?;
     }
     caps::clear(None, CapSet::Ambient).map_err(capability_error("empty the ambient set"))?;
     caps::clear(None, CapSet::Effective).map_err(capability_error("drop effective capabilities"))?;
@@ -81,23 +102,25 @@ pub fn drop_privileges(candidates: &[&str]) -> Result<Dropped, Error> {
     nix::sys::prctl::set_no_new_privs()
         .map_err(|error| Error::Step { step: "set no_new_privs", source: error.into() })?;
     let (uid, gid): (Uid, Gid) = (geteuid(), getegid());
-    Ok(Dropped { user: user.map(|user| user.name), uid: uid.as_raw(), gid: gid.as_raw() })
+    Ok(Dropped { user: account.map(|account| account.name.clone()), uid: uid.as_raw(), gid: gid.as_raw() })
+}
+
+fn has(capability: caps::Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// Whether root may become it here. If it may, not to succeed is an error.
+fn may_become(account: &Account) -> Result<bool, Error> {
+    let groups = std::fs::read_to_string("/proc/self/setgroups").unwrap_or_default();
+    Ok(has(caps::Capability::CAP_SETUID)
+        && has(caps::Capability::CAP_SETGID)
+        && groups.trim() != "deny"
+        && is_mapped("/proc/self/uid_map", account.uid)?
+        && is_mapped("/proc/self/gid_map", account.gid)?)
 }
 
 fn capability_error(step: &'static str) -> impl Fn(caps::errors::CapsError) -> Error {
     move |error| Error::Step { step, source: io::Error::other(error.to_string()) }
-}
-
-fn find_user(candidates: &[&str]) -> Result<User, Error> {
-    for name in candidates {
-        let found = User::from_name(name)
-            .map_err(|error| Error::Step { step: "read the user database", source: error.into() })?;
-        // A "user" that is root would drop nothing.
-        if let Some(user) = found.filter(|user| !user.uid.is_root()) {
-            return Ok(user);
-        }
-    }
-    Err(Error::NoUser(candidates.join(", ")))
 }
 
 /// Whether an id exists in this user namespace (user_namespaces(7): first id inside, first id outside, how many).

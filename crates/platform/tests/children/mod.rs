@@ -36,7 +36,10 @@ const TESTS: &[Test] = &[
     ("a_program_that_does_not_exist_is_an_error", a_program_that_does_not_exist_is_an_error),
     ("privileges_are_gone_and_the_filter_holds", privileges_are_gone_and_the_filter_holds),
     ("in_a_user_namespace_capabilities_are_gone_and_the_filter_holds", in_a_user_namespace_the_same),
-    ("an_unknown_user_and_a_second_thread_are_refused", an_unknown_user_and_a_second_thread_are_refused),
+    (
+        "a_second_thread_is_refused_and_without_a_user_all_capabilities_go",
+        an_unknown_user_and_a_second_thread_are_refused,
+    ),
     ("real_time_is_granted_or_refused_by_name", real_time_is_granted_or_refused_by_name),
 ];
 
@@ -295,10 +298,14 @@ fn in_a_user_namespace_the_same() {
     check(&found, &[("CapBnd", "0000000000000000"), ("dropped to", "None"), ("Uid", "0\t0\t0\t0")]);
 }
 
-fn an_unknown_user_and_a_second_thread_are_refused() {
+fn a_second_thread_is_refused_and_without_a_user_all_capabilities_go() {
     let found = report(&["unshare", "-Urn"], "refusals");
-    check(&found, &[("unknown user", "no such user: vipdrift-nobody, root"), ("CapEff after", "unchanged")]);
+    check(&found, &[("unknown user", "None"), ("CapEff after", "unchanged")]);
     check(&found, &[("two threads", "2 threads run; privileges must be dropped before threads are started")]);
+    check(&found, &[("dropped without a user", "None"), ("NoNewPrivs", "1")]);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        check(&found, &[(set, "0000000000000000")]);
+    }
 }
 
 fn real_time_is_granted_or_refused_by_name() {

@@ -91,7 +91,8 @@ fn sandboxed() {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let log = memory_file_for_writing();
 
-    let dropped = sandbox::drop_privileges(&["vipdrift-nobody", "nobody"]).unwrap();
+    let account = sandbox::find_account(&["vipdrift-nobody", "nobody"]).unwrap();
+    let dropped = sandbox::drop_privileges(account.as_ref()).unwrap();
     println!("dropped to: {:?}", dropped.user);
     // A thread that exists before the filter is bound by it as well.
     let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -260,13 +261,16 @@ fn effective() -> String {
 fn refusals() {
     let before = effective();
     // Even where such a user exists, root is no user to drop to.
-    println!("unknown user: {}", sandbox::drop_privileges(&["vipdrift-nobody", "root"]).unwrap_err());
+    println!("unknown user: {:?}", sandbox::find_account(&["vipdrift-nobody", "root"]).unwrap());
     let (stop, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || wait.recv().is_err());
-    println!("two threads: {}", sandbox::drop_privileges(&["nobody"]).unwrap_err());
+    println!("two threads: {}", sandbox::drop_privileges(None).unwrap_err());
     drop(stop);
     thread.join().unwrap();
     println!("CapEff after: {}", if effective() == before { "unchanged" } else { "CHANGED" });
+    // Without a user to become, the capabilities go all the same.
+    println!("dropped without a user: {:?}", sandbox::drop_privileges(None).unwrap().user);
+    status(&["CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs"]);
 }
 
 fn no_priority() -> libc::sched_param {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use vipdrift_platform::sandbox::Account;
 use vipdrift_platform::{realtime, sandbox};
 
 /// One above the keeper's: what is decided here comes first.
@@ -34,7 +35,10 @@ impl Shared {
 impl Grants {
     /// Raises limits, locks memory, takes real-time priority, gives up privileges, as far as each is possible. The
     /// calling thread must be the only one.
-    pub(super) fn take(users: &[String]) -> Self {
+    ///
+    /// # Errors
+    /// Privileges could not be given up. What listens to the network must not have any: do not go on.
+    pub(super) fn take(account: Option<&Account>) -> Result<Self, sandbox::Error> {
         // Refused limits show in what they were for.
         let _ = realtime::raise_limits();
         let memory_locked = words(realtime::lock_memory().map_err(|error| error.to_string()));
@@ -42,21 +46,15 @@ impl Grants {
         if real_time.is_err() {
             let _ = realtime::fallback();
         }
-        let mut candidates: Vec<&str> = users.iter().map(String::as_str).collect();
-        candidates.push("nobody");
-        let user = match sandbox::drop_privileges(&candidates) {
-            Ok(dropped) => {
-                dropped.user.unwrap_or_else(|| format!("uid {} without capabilities", dropped.uid))
-            }
-            Err(error) => format!("privileges kept: {error}"),
-        };
+        let dropped = sandbox::drop_privileges(account)?;
+        let user = dropped.user.unwrap_or_else(|| format!("uid {} without capabilities", dropped.uid));
         let shared = Shared {
             real_time: words(real_time.map_err(|error| error.to_string())),
             memory_locked,
             user,
             filter: OnceLock::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Forbids system calls that are not needed, in all threads.
@@ -83,9 +81,6 @@ impl Grants {
         }
         if shared.memory_locked != GRANTED {
             lines.push(format!("degraded: {}", shared.memory_locked));
-        }
-        if shared.user.starts_with("privileges kept") {
-            lines.push(format!("degraded: brain runs with its {}", shared.user));
         }
         if shared.filter() != GRANTED {
             lines.push(format!("degraded: {}", shared.filter()));

@@ -32,6 +32,15 @@ const PUNCTUAL: Duration = Duration::from_millis(1);
 /// This loop turns at every beat, some ten times a second at least. After a longer pause everything was frozen.
 const FROZEN: Duration = Duration::from_millis(250);
 
+/// A poller that answers sooner than this had something ready: the thread did not sleep.
+const SLEPT: Duration = Duration::from_micros(50);
+/// After this long without sleep comes a nap. Where more packets come than can be read there would be none, and the
+/// kernel ends a real-time thread that uses the processor for seconds without ever sleeping (`RLIMIT_RTTIME`, which
+/// is meant for a loop gone wild). The nap starts that clock anew, and lets the rest of the machine do something too.
+const AWAKE: Duration = Duration::from_millis(500);
+/// Long enough to be a sleep, short enough to be late for nothing.
+const NAP: Duration = Duration::from_millis(1);
+
 /// What the poller waits for.
 mod token {
     pub(super) const PIPE: u64 = 1;
@@ -154,11 +163,20 @@ impl Heart {
         self.say(&ToKeeper::Ready { real_time: self.parts.real_time });
         self.act();
         let mut ready: Vec<Ready> = Vec::new();
+        let mut slept = now();
         while !self.ended {
             self.arm()?;
             let timeout = if self.waiting.is_empty() { None } else { Some(Duration::from_millis(1)) };
+            let before = now();
+            if before.since(slept) > AWAKE {
+                std::thread::sleep(NAP);
+                slept = now();
+            }
             self.poller.wait(&mut ready, timeout)?;
             let woken = now();
+            if woken.since(before) > SLEPT {
+                slept = woken;
+            }
             self.flush();
             // Everything that was sent before the deadline is heard before the deadline is. What the poller said is not
             // to be trusted for that if this thread was kept waiting after the poller had spoken.

@@ -16,6 +16,7 @@ use std::sync::mpsc;
 use vipdrift_core::{Node, Start, Timestamp};
 use vipdrift_platform::pipe::MessagePipe;
 use vipdrift_platform::poll::{Signal, Signals, Wake};
+use vipdrift_platform::sandbox::Account;
 use vipdrift_platform::{clock, process};
 
 use self::degraded::Grants;
@@ -59,7 +60,9 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
 
     // One thread until here: privileges belong to threads.
-    let mut grants = Grants::take(&setup.users);
+    let account = setup.account.map(|(name, uid, gid)| Account { name, uid, gid });
+    let mut grants = Grants::take(account.as_ref())
+        .map_err(|error| format!("will not serve with privileges that it cannot give up: {error}"))?;
     // A stopped brain whose keeper dies must wake up to notice, or it would hold the sockets for ever. Forgotten by the
     // kernel when privileges change, so not before.
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT);

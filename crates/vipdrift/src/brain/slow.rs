@@ -68,9 +68,10 @@ async fn run(mut parts: SlowParts) {
     let pulse = Arc::clone(&parts.pulse);
     let listener = parts.control.try_clone().and_then(UnixListener::from_std);
     let state = parts.state.take();
-    let handler = Arc::new(Control { parts, state, clock: WallClock::new() });
+    let inner = Arc::new(Inner { parts, state, clock: WallClock::new() });
+    let handler = Arc::new(Control(Arc::clone(&inner)));
     match listener {
-        Ok(listener) => drop(tokio::spawn(serve(listener, Arc::clone(&handler)))),
+        Ok(listener) => drop(tokio::spawn(serve(listener, handler))),
         Err(error) => log.warning(format_args!("no control API: {error}")),
     }
     let mut ticks = interval(PULSE);
@@ -78,7 +79,7 @@ async fn run(mut parts: SlowParts) {
     loop {
         ticks.tick().await;
         pulse.fetch_add(1, Ordering::Relaxed);
-        if let Some(jump) = handler.clock.follow(JUMP) {
+        if let Some(jump) = inner.clock.follow(JUMP) {
             log.info(format_args!(
                 "the wall clock was set by {:+.1} s; nothing here is decided by it",
                 jump.as_secs_f64()
@@ -88,13 +89,16 @@ async fn run(mut parts: SlowParts) {
 }
 
 /// Answers the control API.
-struct Control {
+struct Control(Arc<Inner>);
+
+/// What it answers from.
+struct Inner {
     parts: SlowParts,
     state: Option<File>,
     clock: WallClock,
 }
 
-impl Control {
+impl Inner {
     fn ask(&self, ask: Ask) -> Result<(), Failure> {
         let gone = || Failure::Unavailable("the daemon is ending".into());
         self.parts.asks.send(ask).map_err(|_| gone())?;
@@ -161,33 +165,38 @@ impl Control {
     }
 }
 
+impl Inner {
+    async fn drain(&self, drained: bool) -> Result<String, Failure> {
+        let ask = |answer| if drained { Ask::Drain { answer } } else { Ask::Undrain { answer } };
+        let done = self.command(ask).await?;
+        Ok(self.remember(drained, done))
+    }
+}
+
 impl Handler for Control {
     async fn status(&self) -> Result<Status, Failure> {
-        let report = self.report().await?;
-        Ok(status::of(&self.parts, &report, &self.clock))
+        let report = self.0.report().await?;
+        Ok(status::of(&self.0.parts, &report, &self.0.clock))
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {
-        match request {
+        let (node, drained) = match request {
             Request::Switchover(request) => {
-                let group = self.group(&request.group)?;
+                let group = self.0.group(&request.group)?;
                 if let Some(to) = &request.to {
-                    self.known_node(to)?;
+                    self.0.known_node(to)?;
                 }
-                self.command(|answer| Ask::Switchover { group, to: request.to, answer }).await
+                return self.0.command(|answer| Ask::Switchover { group, to: request.to, answer }).await;
             }
-            Request::Drain(request) => {
-                self.own_node(request.node.as_deref(), "drain")?;
-                let done = self.command(|answer| Ask::Drain { answer }).await?;
-                Ok(self.remember(true, done))
-            }
-            Request::Undrain(request) => {
-                self.own_node(request.node.as_deref(), "undrain")?;
-                let done = self.command(|answer| Ask::Undrain { answer }).await?;
-                Ok(self.remember(false, done))
-            }
-            Request::Status => Err(Failure::NotDone("not a command".into())),
-        }
+            Request::Drain(request) => (request.node, true),
+            Request::Undrain(request) => (request.node, false),
+            Request::Status => return Err(Failure::NotDone("not a command".into())),
+        };
+        self.0.own_node(node.as_deref(), if drained { "drain" } else { "undrain" })?;
+        // To the end, even if the client does not wait for it: what is done must be remembered.
+        let inner = Arc::clone(&self.0);
+        let done = tokio::spawn(async move { inner.drain(drained).await });
+        done.await.unwrap_or_else(|error| Err(Failure::Unavailable(error.to_string())))
     }
 }
 

@@ -194,15 +194,18 @@ fn vips(resolved: &Resolved, links: &[Link], addresses: &[Address], running: boo
         let name = &resolved.interfaces[vip.interface.0];
         let index = links.iter().find(|link| link.name == *name).map(|link| link.index);
         let ip = vip.address.addr();
-        let on_link = |address: &&Address| Some(address.interface) == index && address.network.addr() != ip;
+        let is_vip = |ip| resolved.vips.iter().any(|vip| vip.address.addr() == ip);
+        let on_link =
+            |address: &&Address| Some(address.interface) == index && !is_vip(address.network.addr());
         let mut subnets = addresses.iter().filter(on_link).map(|address| address.network);
         if index.is_some()
             && !subnets.any(|net: IpNet| net.contains(&ip) && net.addr().is_ipv4() == ip.is_ipv4())
         {
             quiet = false;
             findings.warning(
-                format!("VIP {} is in no subnet of {name}", vip.address),
-                "correct the VIP or its prefix, or give the interface an address of that subnet",
+                format!("VIP {} is in no subnet of {name}: no address of its own is in it", vip.address),
+                "correct the VIP or its prefix, or give the interface an address of that subnet: without one the VIP is \
+                 mounted, but this machine has no route to clients in it",
             );
         }
         for held in addresses.iter().filter(|address| address.network.addr() == ip) {

@@ -34,6 +34,8 @@ struct Row {
     stale_vip_ms: Option<f64>,
     moved_to: Option<String>,
     ok: bool,
+    /// The outage aimed at with heartbeats every 10 ms.
+    goal_ms: Option<f64>,
     /// Least and greatest outage of the runs.
     outage_min_ms: f64,
     outage_max_ms: f64,
@@ -76,6 +78,7 @@ impl Report {
             stale_vip_ms: median(&stale),
             moved_to: outcomes.last().and_then(|outcome| outcome.moved_to.clone()),
             ok: outcomes.iter().all(|outcome| outcome.complaints.is_empty()),
+            goal_ms: fault.goal().map(ms),
             outage_min_ms: outages.iter().copied().fold(f64::INFINITY, f64::min),
             outage_max_ms: outages.iter().copied().fold(0.0, f64::max),
             two_holders_max_ms: holders.iter().copied().fold(0.0, f64::max),
@@ -114,16 +117,22 @@ impl Report {
         );
         for row in &self.faults {
             let spread = if row.runs > 1 {
-                format!("({:.1}..{:.1})", row.outage_min_ms, row.outage_max_ms)
+                format!("{:.1}..{:.1}", row.outage_min_ms, row.outage_max_ms)
             } else {
                 String::new()
             };
+            let aim = match row.goal_ms {
+                None => "-".to_owned(),
+                Some(0.0) => "0".to_owned(),
+                Some(goal) => format!("< {goal:.0}"),
+            };
             let stale = row.stale_vip_ms.map_or_else(|| "-".to_owned(), |stale| format!("{stale:.1} ms"));
             text += &format!(
-                "{:<24} {:>4} {:>11.1} {:>20} {:>6} {:>13} {:>10} {:>9}  {}\n",
+                "{:<24} {:>4} {:>9.1} {:>7} {:>14} {:>4} {:>11} {:>10} {:>8}  {}\n",
                 row.fault,
                 row.runs,
                 row.outage_ms,
+                aim,
                 spread,
                 row.lost_probes,
                 format!("{:.1} ms", row.two_holders_max_ms),

@@ -35,6 +35,7 @@ mod token {
     pub(super) const PROCESS: u64 = 2;
     pub(super) const SIGNALS: u64 = 3;
     pub(super) const WATCH: u64 = 4;
+    pub(super) const ROUTES: u64 = 5;
 }
 
 /// Where the brain is in its life.
@@ -99,6 +100,7 @@ impl Driver {
         let poller = Poller::new()?;
         poller.add(&parts.signals, token::SIGNALS)?;
         poller.add(parts.hands.watch(), token::WATCH)?;
+        poller.add(parts.hands.routes(), token::ROUTES)?;
         let now = now();
         Ok(Self {
             parts,
@@ -136,7 +138,8 @@ impl Driver {
             for event in &ready {
                 match event.token {
                     token::SIGNALS => self.on_signals(),
-                    token::WATCH => self.parts.hands.on_news(),
+                    token::WATCH => self.on_news(),
+                    token::ROUTES => self.parts.hands.on_routes(&self.parts.log),
                     token::PROCESS => self.on_process_end(),
                     _ => {}
                 }
@@ -270,6 +273,17 @@ impl Driver {
             self.parts.log.info("keeper: a new brain is on duty, started afresh");
         }
         self.phase = Phase::Running;
+    }
+
+    fn on_news(&mut self) {
+        if self.parts.hands.on_news()
+            && let Err(error) = self.poller.add(self.parts.hands.watch(), token::WATCH)
+        {
+            self.parts.log.warning(format_args!(
+                "keeper: no news of the kernel any more ({error}); looking every {} s",
+                LOOK.as_secs()
+            ));
+        }
     }
 
     fn on_process_end(&mut self) {
@@ -458,7 +472,7 @@ impl Driver {
         }
         if now >= self.next_look {
             self.next_look = now + LOOK;
-            self.parts.hands.look(true);
+            self.parts.hands.look(false);
         }
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use vipdrift_core::Timestamp;
 use vipdrift_platform::watch::Watch;
 
@@ -11,6 +10,7 @@ use super::budget::{Budget, Permission};
 use super::lease::Lease;
 use super::mounts::{Mounts, Report, Step};
 use super::network::{Network, Outcome, Survey};
+use super::routes::Routes;
 use crate::log::Log;
 use crate::message::ToBrain;
 
@@ -18,8 +18,8 @@ use crate::message::ToBrain;
 const RETRY: Duration = Duration::from_secs(1);
 /// Surveys because of news are no closer together than this.
 const SURVEYS: Duration = Duration::from_millis(5);
-/// Nor are looks at the routes, which may be many and change all the time.
-const ROUTES: Duration = Duration::from_secs(1);
+/// Nor are readings of the routes, which may be many and change all the time.
+const ROUTES: Duration = Duration::from_secs(2);
 
 /// Mounts, lease and network together.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub(crate) struct Hands {
     retry_at: Option<Timestamp>,
     /// Corrections are on hold until then: somebody else keeps changing the VIPs.
     paused_until: Option<Timestamp>,
-    misfits: Vec<(usize, u32, IpNet)>,
     surveys_fail: bool,
+    routes_fail: bool,
 }
 
 impl Hands {
@@ -61,8 +61,8 @@ impl Hands {
             last_routes: now,
             retry_at: None,
             paused_until: None,
-            misfits: survey.misfits,
             surveys_fail: false,
+            routes_fail: false,
         }
     }
 
@@ -71,23 +71,47 @@ impl Hands {
         self.network.watch()
     }
 
-    /// The kernel has news.
-    pub(crate) fn on_news(&mut self) {
-        let news = self.network.news(self.mounts.held());
+    /// To be polled for [`Hands::on_routes`].
+    pub(crate) fn routes(&self) -> &Routes {
+        self.network.routes()
+    }
+
+    /// The kernel has news. Answers whether [`Hands::watch`] is another one now, which is to be polled anew.
+    pub(crate) fn on_news(&mut self) -> bool {
+        let news = self.network.news();
         if news.look {
             self.look(false);
         }
         if news.routes {
             self.routes_at.get_or_insert(self.last_routes + ROUTES);
         }
+        news.watch_replaced
     }
 
-    /// Survey soon, everything if `routes`.
+    /// The routes were read.
+    pub(crate) fn on_routes(&mut self, log: &Log) {
+        match self.network.take_routes() {
+            Ok(new) => {
+                self.routes_fail = false;
+                if new {
+                    self.look(false);
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.routes_fail, true) {
+                    log.warning(format_args!("keeper: cannot read the routes: {error}; trying on"));
+                }
+                self.routes_at.get_or_insert(self.last_routes + ROUTES);
+            }
+        }
+    }
+
+    /// Survey soon, and read the routes as well if `routes`.
     pub(crate) fn look(&mut self, routes: bool) {
         let soonest = self.last_survey + SURVEYS;
         self.look_at.get_or_insert(self.paused_until.map_or(soonest, |until| until.max(soonest)));
         if routes {
-            self.routes_at = Some(self.last_survey);
+            self.routes_at.get_or_insert(self.last_routes + ROUTES);
         }
     }
 
@@ -152,7 +176,16 @@ impl Hands {
 
     /// Whether [`Hands::work`] has something to do right now.
     pub(crate) fn has_work(&self) -> bool {
-        self.must_report || (self.paused_until.is_none() && self.mounts.next() != Step::Rest)
+        self.must_report || (self.paused_until.is_none() && self.next_step() != Step::Rest)
+    }
+
+    /// What comes next. What was ordered before a gap is not mounted after it: meanwhile somebody else may hold the VIP,
+    /// and only a brain that knows of the gap has asked.
+    fn next_step(&self) -> Step {
+        match self.mounts.next() {
+            Step::Mount(_) if self.lease.has_gap() => Step::Rest,
+            step => step,
+        }
     }
 
     /// When [`Hands::work`] will have something to do.
@@ -173,7 +206,12 @@ impl Hands {
                 Permission::Yes | Permission::Last => None,
             };
         }
-        if self.look_at.is_some_and(|at| now >= at) || self.routes_at.is_some_and(|at| now >= at) {
+        if self.routes_at.is_some_and(|at| now >= at) {
+            self.routes_at = None;
+            self.last_routes = now;
+            self.network.routes().ask();
+        }
+        if self.look_at.is_some_and(|at| now >= at) {
             self.survey(now, log, &mut messages);
         }
         if self.retry_at.is_some_and(|at| now >= at) {
@@ -202,14 +240,9 @@ impl Hands {
     }
 
     fn survey(&mut self, now: Timestamp, log: &Log, messages: &mut Vec<ToBrain>) {
-        let routes = self.routes_at.is_some_and(|at| now >= at);
         self.last_survey = now;
         self.look_at = None;
-        if routes {
-            self.last_routes = now;
-            self.routes_at = None;
-        }
-        let survey = match self.network.survey(routes) {
+        let survey = match self.network.survey() {
             Ok(survey) => survey,
             Err(error) => {
                 if !std::mem::replace(&mut self.surveys_fail, true) {
@@ -226,17 +259,18 @@ impl Hands {
             self.mounts.retry();
         }
         for (_, network) in &survey.strays {
-            log.warning(format_args!("keeper: the interface of {network} was renamed; taking the VIP off"));
+            log.warning(format_args!(
+                "keeper: {network} is on an interface that is not the one of the configuration (any more); taking it off"
+            ));
         }
         if let Err(error) = self.network.clear(&survey.strays) {
             log.warning(format_args!("keeper: cannot take off a VIP: {error}"));
+            self.look_at = Some(now + RETRY);
         }
-        let differences = self.mounts.observe(survey.held);
-        self.misfits = survey.misfits;
-        self.misfits.retain(|(vip, ..)| !self.mounts.wants(*vip));
+        let differences = self.mounts.observe(self.network.held());
         let come: Vec<_> = differences.come.iter().filter(|vip| !self.mounts.wants(**vip)).copied().collect();
         let gone: Vec<_> = differences.gone.iter().filter(|vip| self.mounts.wants(**vip)).copied().collect();
-        if come.is_empty() && gone.is_empty() && self.misfits.is_empty() {
+        if come.is_empty() && gone.is_empty() {
             return;
         }
         // Not ours to mount again before the brain has asked around, and not where there is no network: the brain is
@@ -256,19 +290,12 @@ impl Hands {
         };
         messages.extend(drifted(&come, false));
         messages.extend(drifted(&healed, true));
-        for (_, _, network) in &self.misfits {
-            log.warning(format_args!("keeper: somebody mounted {network} on this machine; taking it off"));
-        }
-        let misplaced: Vec<_> = self.misfits.iter().map(|(_, index, network)| (*index, *network)).collect();
-        if self.paused_until.is_none()
-            && let Err(error) = self.network.clear(&misplaced)
-        {
-            log.warning(format_args!("keeper: cannot take off a VIP with a wrong prefix: {error}"));
-        }
     }
 
     fn renew(&mut self) {
-        let due = self.mounts.to_renew();
+        let mut due = self.mounts.to_renew();
+        // One that is only where it does not belong is not to be there for longer.
+        due.retain(|vip| self.network.has_in_place(*vip));
         if due.is_empty() {
             return;
         }
@@ -283,7 +310,7 @@ impl Hands {
     }
 
     fn step(&mut self) {
-        let outcome = match self.mounts.next() {
+        let outcome = match self.next_step() {
             Step::Rest => return,
             Step::Unmount(vips) => {
                 let outcome = self.network.unmount(&vips);
@@ -307,15 +334,9 @@ impl Hands {
     pub(crate) fn release_all(&mut self) -> bool {
         self.mounts.order(0, BTreeSet::new());
         for _ in 0..3 {
-            match self.network.survey(false) {
-                Ok(survey) => {
-                    let clean = survey.held.is_empty() && survey.misfits.is_empty();
-                    let _ = self.network.clear(&survey.misplaced());
-                    self.mounts.observe(survey.held);
-                    if clean {
-                        return true;
-                    }
-                }
+            match self.network.survey() {
+                Ok(survey) if survey.held.is_empty() => return true,
+                Ok(survey) => drop(self.mounts.observe(survey.held)),
                 // Blind, but what is believed to be mounted can still be taken off.
                 Err(_) => self.mounts.retry(),
             }
@@ -325,6 +346,6 @@ impl Hands {
             }
             self.mounts.retry();
         }
-        self.network.survey(false).is_ok_and(|survey| survey.held.is_empty() && survey.misfits.is_empty())
+        self.network.survey().is_ok_and(|survey| survey.held.is_empty())
     }
 }

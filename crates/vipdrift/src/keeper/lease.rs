@@ -65,6 +65,11 @@ impl Lease {
         self.allowed = renew && !self.gap && epoch == self.epoch;
     }
 
+    /// No brain has shown yet that it knows of the last gap.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.gap
+    }
+
     /// The brain is gone.
     pub(crate) fn forbid(&mut self) {
         self.allowed = false;
@@ -120,8 +125,10 @@ mod tests {
         let epoch = lease.away();
         lease.beat(true, 0);
         assert!(!lease.take_due(at(5000)), "a beat from before the gap");
+        assert!(lease.has_gap());
         lease.beat(false, epoch);
         assert!(!lease.take_due(at(5000)), "the brain is still asking around");
+        assert!(!lease.has_gap(), "but it knows, and what it orders now may be mounted");
         lease.beat(true, epoch);
         assert!(lease.take_due(at(5000)));
     }

@@ -9,6 +9,7 @@ mod lease;
 mod lives;
 mod mounts;
 pub(crate) mod network;
+mod routes;
 pub(crate) mod sockets;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::poll::{Signal, Signals};
-use vipdrift_platform::{process, realtime};
+use vipdrift_platform::{process, realtime, sandbox};
 
 use self::driver::{Driver, Parts, now};
 use self::hands::Hands;
@@ -116,6 +117,7 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
         ));
         false
     });
+    let account = account(&config.cluster.user, &log);
     let (network, survey) = release_leftovers(&resolved, &log)?;
     let keeper_real_time = raise_priority(&log);
     let setup = Setup {
@@ -125,7 +127,7 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
         node: name,
         keeper_pid: std::process::id(),
         keeper_real_time,
-        users: vec![config.cluster.user.clone()],
+        account,
         descriptors: sockets.descriptors(),
     };
     let setup = process::memory_file(c"vipdrift-setup", &encode(&setup))
@@ -143,6 +145,19 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
     }
     let hands = Hands::new(network, survey, resolved.lease, now());
     Ok(Parts { log, resolved, sockets, hands, signals, setup, drained })
+}
+
+/// The user that the brain becomes.
+fn account(user: &str, log: &Log) -> Option<(String, u32, u32)> {
+    match sandbox::find_account(&[user, "nobody"]) {
+        Ok(found) => found.map(|account| (account.name, account.uid, account.gid)),
+        Err(error) => {
+            log.warning(format_args!(
+                "keeper: {error}; the brain stays the user it is, without capabilities"
+            ));
+            None
+        }
+    }
 }
 
 /// Opens everything. After a keeper was killed, its brain needs a moment to notice and let go.
@@ -212,22 +227,18 @@ fn release_leftovers(resolved: &Resolved, log: &Log) -> Result<(Network, Survey)
     let cannot = |error: String| machine(format!("cannot look at the addresses: {error}"), PRIVILEGES);
     let (mut network, mut survey) = Network::open(resolved).map_err(cannot)?;
     for _ in 0..LEFTOVERS_TRIES {
-        if survey.held.is_empty() && survey.misfits.is_empty() {
+        if survey.held.is_empty() {
             return Ok((network, survey));
         }
         let held: Vec<_> = survey.held.iter().copied().collect();
-        let mut names: Vec<_> = held.iter().map(|vip| network.address(*vip).to_string()).collect();
-        names.extend(survey.misfits.iter().map(|(_, _, net)| net.to_string()));
+        let names: Vec<_> = held.iter().map(|vip| network.address(*vip).to_string()).collect();
         log.warning(format_args!("releasing what an earlier life has left: {}", names.join(", ")));
         let outcome = network.unmount(&held);
         let failed = outcome.results.into_iter().find_map(|(vip, result)| result.err().map(|why| (vip, why)));
         if let Some((vip, why)) = failed {
             log.warning(format_args!("cannot release {}: {why}", network.address(vip)));
         }
-        if let Err(why) = network.clear(&survey.misplaced()) {
-            log.warning(format_args!("cannot release a VIP: {why}"));
-        }
-        survey = network.survey(true).map_err(cannot)?;
+        survey = network.survey().map_err(cannot)?;
     }
     Err(machine("a VIP that an earlier life has left cannot be released", PRIVILEGES))
 }

@@ -66,6 +66,7 @@ impl Mounts {
     }
 
     /// VIPs that the kernel has, as far as known.
+    #[cfg(test)]
     pub(crate) fn held(&self) -> &BTreeSet<usize> {
         &self.held
     }

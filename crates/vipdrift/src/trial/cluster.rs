@@ -23,7 +23,7 @@ pub struct Options {
     /// Heartbeat interval.
     pub heartbeat: Duration,
     /// `lease` of the configuration.
-    pub lease: String,
+    pub lease: Duration,
     /// A host with the address of the default gateway.
     pub gateway: bool,
     /// Lines added to `[cluster]`.
@@ -42,7 +42,7 @@ impl Options {
             binary: binary.into(),
             nodes: 3,
             heartbeat: Duration::from_millis(10),
-            lease: "2s".into(),
+            lease: Duration::from_secs(2),
             gateway: true,
             cluster_lines: String::new(),
             web_lines: String::new(),
@@ -148,6 +148,12 @@ impl Cluster {
         self.options.heartbeat
     }
 
+    /// Lease of the mounted addresses.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.options.lease
+    }
+
     /// Where files of the cluster may be put; gone with the cluster.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -159,10 +165,10 @@ impl Cluster {
     pub fn config_text(&self, index: usize) -> String {
         let o = &self.options;
         let mut text = format!(
-            "[cluster]\nname = \"trial\"\nkey = \"{}\"\nheartbeat = \"{}ms\"\nlease = \"{}\"\n{}\n",
+            "[cluster]\nname = \"trial\"\nkey = \"{}\"\nheartbeat = \"{}ms\"\nlease = \"{}s\"\n{}\n",
             "00112233445566778899aabbccddeeff",
             o.heartbeat.as_millis(),
-            o.lease,
+            o.lease.as_secs(),
             o.cluster_lines
         );
         for (index, node) in self.nodes.iter().enumerate() {

@@ -148,3 +148,32 @@ pub(crate) fn the_brain_has_no_privileges() {
     let output = Command::new("stat").arg("-c").arg("%a").arg(&socket).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "660");
 }
+
+pub(crate) fn foreign_holder_of_one_vip_among_many_is_noticed() {
+    let mut cluster = with(|options| options.start = false);
+    for node in &cluster.nodes {
+        let text = std::fs::read_to_string(&node.config).unwrap();
+        let text = text.replace("\"2001:db8::100/64\"]", "\"2001:db8::100/64\", \"192.0.2.102/24\"]");
+        std::fs::write(&node.config, text).unwrap();
+    }
+    // Its address is neither the first nor the only one of its family.
+    let stranger = cluster.lab.host("stranger", &["192.0.2.66/24"]).unwrap();
+    stranger.add_address("192.0.2.102/24").unwrap();
+    let mac = stranger.mac("eth0").unwrap().to_string();
+    let since = Instant::now();
+    for node in 0..cluster.nodes.len() {
+        cluster.spawn(node).unwrap();
+    }
+    wait(&cluster, "its MAC is named", |c| {
+        c.status(0).is_ok_and(|status| status.groups[0].occupied_by.as_deref() == Some(mac.as_str()))
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    for vip in WEB {
+        for node in &cluster.nodes {
+            let held = cluster.lab.observer().held_by(&node.name, vip, since);
+            assert!(held.is_empty(), "{} mounted {vip}", node.name);
+        }
+    }
+    stranger.delete_address("192.0.2.102/24").unwrap();
+    settle(&cluster);
+}

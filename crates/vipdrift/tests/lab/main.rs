@@ -32,6 +32,7 @@ vipdrift_lab::tests![
     vip_added_by_hand_on_a_standby_is_removed,
     leftover_vip_is_removed_at_start,
     other_addresses_are_never_touched,
+    foreign_holder_of_one_vip_among_many_is_noticed,
     random_loss_moves_nothing,
     drain_and_undrain,
     drained_survives_a_restart,
