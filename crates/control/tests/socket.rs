@@ -48,7 +48,7 @@ fn served() -> (tempfile::TempDir, std::path::PathBuf) {
 /// One request as `curl --unix-socket` would send it; status line and body.
 fn raw(socket: &std::path::Path, request: &str) -> (String, String) {
     let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connects");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
     stream.write_all(request.as_bytes()).expect("writes");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("reads");
@@ -114,4 +114,20 @@ fn what_is_not_understood_is_refused_in_json() {
     assert_eq!(status, "HTTP/1.1 200 OK");
     let (status, _) = post("/v1/drain", &" ".repeat(70_000));
     assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
+}
+
+#[test]
+fn half_sent_requests_do_not_keep_others_out_for_long() {
+    let (_folder, socket) = served();
+    let half = "POST /v1/drain HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{";
+    let open: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("connects");
+            stream.write_all(half.as_bytes()).expect("writes");
+            stream
+        })
+        .collect();
+    let (status, _) = raw(&socket, "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(status, "HTTP/1.1 503 Service Unavailable", "answered, as this daemon always does");
+    drop(open);
 }

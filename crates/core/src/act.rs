@@ -25,6 +25,7 @@ impl Node {
         g.resigned = false;
         g.request = None;
         g.answered_by = None;
+        g.reported = None;
         g.verifications = 0;
         g.noted.clear();
         g.free_since = None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipdrift_wire::heartbeat::Role;
+use vipdrift_wire::heartbeat::{GroupState, Role};
 
 use crate::config::OccupiedPolicy;
 use crate::group::{Because, Released, State};
@@ -10,6 +10,7 @@ use crate::node::{Node, spell};
 use crate::occupancy::{Answer, Verdict};
 use crate::peer::Liveness;
 use crate::snapshot::RoleName;
+use crate::time::Timestamp;
 use crate::timer::Timer;
 use crate::tuning::{NOTE_PACE, OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS};
 
@@ -28,10 +29,16 @@ impl Node {
         let eligible = self.is_eligible(group);
         if let Some(holder) = self.holder(group) {
             self.groups[group].released = None;
-            if eligible && !self.is_late(group) && self.is_handed_over(holder, group) {
+            let id = self.peers[holder].id;
+            if eligible && self.groups[group].offer_taken != Some(id) && self.is_handed_over(holder, group) {
+                self.groups[group].offer_taken = Some(id);
                 let reason = format!("{} hands over without a gap", self.peers[holder].name);
                 let despite = self.peers[holder].remote(self.groups[group].id).and_then(|state| state.mac);
                 return self.begin_mounting(group, Because { reason, evidence: Vec::new(), despite });
+            }
+            if self.peers[holder].remote(self.groups[group].id).is_some_and(|state| self.is_offered(state)) {
+                // It may soon be seen to live.
+                self.timers.set_sooner(Timer::Revisit(group), self.now + self.tuning.patience());
             }
             if eligible && self.peers[holder].is_suspect() {
                 self.keep_asking(group);
@@ -69,11 +76,17 @@ impl Node {
     /// or held up by its keeper, may not.
     pub(crate) fn is_handed_over(&self, holder: usize, group: usize) -> bool {
         let peer = &self.peers[holder];
+        // What waited in the socket while this node was late is no sign of life.
+        let since = self.late_at.map_or(Timestamp::ZERO, |at| at + self.tuning.patience());
         matches!(peer.liveness, Liveness::Alive)
             && peer.holding_until.is_none()
-            && peer.remote(self.groups[group].id).is_some_and(|state| {
-                state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
-            })
+            && peer.heard_since(since)
+            && peer.remote(self.groups[group].id).is_some_and(|state| self.is_offered(state))
+    }
+
+    /// The sender of this is active and waits for this node to mount.
+    pub(crate) fn is_offered(&self, state: &GroupState) -> bool {
+        state.hitless && state.role == Role::Active && state.heir == Some(self.config.id)
     }
 
     /// This node was late a moment ago, so what it hears may be old: nothing is taken on a word. Looks again soon.
@@ -182,14 +195,27 @@ impl Node {
                     }
                 }
             }
-            None if self.config.groups[group].occupied == OccupiedPolicy::Claim
-                && self.groups[group].occupancy.foreign_for(now, ROUNDS) >= self.tuning.dead =>
-            {
-                let mut because = self.explain_claim(group, &Ground::Answered(answer));
-                because.reason = format!("{reason}, claimed as configured");
-                self.begin_mounting(group, because);
+            None if self.config.groups[group].occupied == OccupiedPolicy::Claim => {
+                let silence = self.groups[group].occupancy.foreign_for(now, ROUNDS);
+                if silence.is_zero() {
+                    self.ask_strangers();
+                }
+                if silence >= self.tuning.dead {
+                    let mut because = self.explain_claim(group, &Ground::Answered(answer));
+                    because.reason = format!("{reason}, claimed as configured");
+                    self.begin_mounting(group, because);
+                }
             }
             None => {}
+        }
+    }
+
+    /// A machine is foreign if its MAC address is no node's: asks those nodes whose own is not known.
+    fn ask_strangers(&mut self) {
+        for peer in 0..self.peers.len() {
+            if self.peers[peer].kernel.mac.is_none() && self.peers[peer].macs.is_empty() {
+                self.timers.set_sooner(Timer::Routine(peer), self.now + self.tuning.round);
+            }
         }
     }
 

@@ -48,19 +48,21 @@ impl Node {
         if let Some(rival) = self.better_rival(group) {
             return self.yield_to(group, rival);
         }
+        if let Some(handover) = &self.groups[group].handover
+            && handover.served.is_some_and(|served| self.now >= served + HITLESS_GRACE)
+        {
+            // The heir was seen to claim everything, though its word has not been heard.
+            let heir = handover.heir;
+            let reason = format!("{}: {} claims all VIPs", handover.reason, self.node_name(heir));
+            self.release(group, Some(heir), reason, Vec::new());
+            return self.finish_waiting(group, heir);
+        }
         self.drop_lost_heir(group);
         if !self.is_eligible(group) {
             return self.let_go(group);
         }
         self.correct_rivals(group);
-        if let Some(handover) = &self.groups[group].handover {
-            // The heir was seen to claim everything, though its word has not been heard.
-            if handover.served.is_some_and(|served| self.now >= served + HITLESS_GRACE) {
-                let heir = handover.heir;
-                let reason = format!("{}: {} claims all VIPs", handover.reason, self.node_name(heir));
-                self.release(group, Some(heir), reason, Vec::new());
-                self.finish_waiting(group, heir);
-            }
+        if self.groups[group].handover.is_some() {
             return;
         }
         if let Some((peer, heir)) = self.requested_heir(group) {
@@ -99,7 +101,8 @@ impl Node {
 
     /// An heir that cannot take over any more is not waited for.
     fn drop_lost_heir(&mut self, group: usize) {
-        let Some(heir) = self.groups[group].handover.as_ref().map(|handover| handover.heir) else { return };
+        let handover = self.groups[group].handover.as_ref().filter(|handover| handover.served.is_none());
+        let Some(heir) = handover.map(|handover| handover.heir) else { return };
         let id = self.groups[group].id;
         let can = self.peer_index(heir).map(|index| &self.peers[index]).is_some_and(|peer| {
             peer.is_up()
@@ -487,7 +490,7 @@ impl Node {
             hitless: matches!(g.state, State::Active) && g.handover.as_ref().is_some_and(|h| h.hitless),
             heir,
             mac: self.interfaces[self.config.groups[group].interface.0].mac(),
-            answered_by: g.answered_by.filter(|_| matches!(g.state, State::Standby)),
+            answered_by: g.reported.filter(|_| matches!(g.state, State::Standby)),
         }
     }
 
@@ -497,6 +500,9 @@ impl Node {
         let id = self.peers[peer].id;
         let now = self.now;
         self.groups[group].term = self.groups[group].term.max(new.term);
+        if self.groups[group].offer_taken == Some(id) && !self.is_offered(new) {
+            self.groups[group].offer_taken = None;
+        }
         if let Some(mac) = new.mac
             && self.peers[peer].macs.insert(mac)
         {

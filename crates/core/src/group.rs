@@ -120,6 +120,8 @@ pub(crate) struct Group {
     pub(crate) ghost: Option<Ghost>,
     /// Since when nothing but the head start of other nodes keeps this one from a claim.
     pub(crate) free_since: Option<Timestamp>,
+    /// Whose offer to mount first has been taken, until it is withdrawn: it is taken once.
+    pub(crate) offer_taken: Option<NodeId>,
     pub(crate) handover: Option<Handover>,
     pub(crate) request: Option<Request>,
     pub(crate) waiting: Vec<Waiting>,
@@ -137,6 +139,8 @@ pub(crate) struct Group {
     pub(crate) conflict: Option<Answer>,
     /// Who answers for the active node's VIPs, as seen from here.
     pub(crate) answered_by: Option<Mac>,
+    /// The same as the peers are told: in one go for all groups, since many may move at once.
+    pub(crate) reported: Option<Mac>,
     pub(crate) verifications: u32,
     /// What the peers have been told, with its version.
     pub(crate) published: GroupState,
@@ -162,6 +166,7 @@ impl Group {
             resigned: false,
             ghost: None,
             free_since: None,
+            offer_taken: None,
             handover: None,
             request: None,
             waiting: Vec::new(),
@@ -173,6 +178,7 @@ impl Group {
             last_defence: None,
             conflict: None,
             answered_by: None,
+            reported: None,
             verifications: 0,
             published: GroupState {
                 group: id,

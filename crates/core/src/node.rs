@@ -50,6 +50,8 @@ pub struct Node {
     /// Groups of which peers and keeper may have to be told something at the end of this step. Only these are
     /// looked at: there may be a thousand others.
     touched: BTreeSet<usize>,
+    /// Groups for which it is to be told who answers.
+    pub(crate) to_report: BTreeSet<usize>,
     /// Heartbeats to be sent at the end of this step.
     pub(crate) outbox: BTreeMap<usize, Letter>,
     /// Somebody is back who may have been taken for the holder: announce again what is still held after this step.
@@ -150,6 +152,7 @@ impl Node {
             group_by_id,
             dirty: BTreeSet::new(),
             touched: BTreeSet::new(),
+            to_report: BTreeSet::new(),
             outbox: BTreeMap::new(),
             defend_all: false,
             listening: true,
@@ -375,6 +378,7 @@ impl Node {
                 }
                 Timer::Proved => self.revisit_all(),
                 Timer::Resend => self.on_resend_due(),
+                Timer::Report => self.on_report_due(),
                 Timer::Suspicion(peer) => self.on_suspicion_due(peer),
                 Timer::Dead(peer) => self.on_dead_due(peer),
                 Timer::Routine(peer) => {

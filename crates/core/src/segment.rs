@@ -13,7 +13,7 @@ use crate::occupancy::{Answer, Verdict};
 use crate::timer::Timer;
 use crate::tuning::{
     ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_PACE,
-    HITLESS_GRACE, NOTE_PACE, ROUNDS, VERIFY_AFTER, VERIFY_AGAIN, VERIFY_MAX,
+    HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, VERIFY_AFTER, VERIFY_AGAIN, VERIFY_MAX,
 };
 
 impl Node {
@@ -66,6 +66,8 @@ impl Node {
             State::Standby => {
                 if self.groups[group].verifications > 0 && self.groups[group].answered_by != Some(mac) {
                     self.groups[group].answered_by = Some(mac);
+                    self.to_report.insert(group);
+                    self.timers.set_sooner(Timer::Report, self.now + REPORT);
                 }
                 self.revisit(group);
             }
@@ -299,7 +301,16 @@ impl Node {
     pub(crate) fn begin_verifying(&mut self, group: usize) {
         self.groups[group].verifications = 0;
         self.groups[group].answered_by = None;
+        self.groups[group].reported = None;
         self.timers.set(Timer::Verify(group), self.now + VERIFY_AFTER);
+    }
+
+    /// Tells the peers who answers.
+    pub(crate) fn on_report_due(&mut self) {
+        for group in std::mem::take(&mut self.to_report) {
+            self.groups[group].reported = self.groups[group].answered_by;
+            self.touch(group);
+        }
     }
 
     pub(crate) fn on_verify_due(&mut self, group: usize) {

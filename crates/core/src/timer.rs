@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Proved,
     /// Send group states again that a peer has not acknowledged.
     Resend,
+    /// Tell the peers who answers for their VIPs.
+    Report,
     /// A peer becomes suspect, or is asked again.
     Suspicion(usize),
     /// A peer's dead time is over.
@@ -54,6 +56,7 @@ impl Timer {
             Self::Listened => "listened",
             Self::Proved => "proved",
             Self::Resend => "resend",
+            Self::Report => "report",
             Self::Suspicion(_) => "suspicion",
             Self::Dead(_) => "dead",
             Self::Routine(_) => "routine",

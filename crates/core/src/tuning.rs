@@ -33,6 +33,8 @@ pub(crate) const DEFEND_PACE: Duration = Duration::from_millis(200);
 pub(crate) const VERIFY_AFTER: Duration = Duration::from_millis(20);
 /// And looks again while the answer is wrong.
 pub(crate) const VERIFY_AGAIN: Duration = Duration::from_millis(300);
+/// What was seen is told after this, with whatever else has been seen by then.
+pub(crate) const REPORT: Duration = Duration::from_millis(5);
 /// Looks at most this often per reign.
 pub(crate) const VERIFY_MAX: u32 = 20;
 /// An answer for a VIP is news for this long.

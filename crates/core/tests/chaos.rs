@@ -7,6 +7,8 @@
 //! To repeat a run: `VIPDRIFT_CHAOS=storm:4711 cargo test -p vipdrift-core --test chaos by_hand -- --nocapture`; a
 //! range is `storm:0-9999`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +36,8 @@ const SAME_INSTANT: Duration = Duration::from_millis(1);
 /// Holders that do not hear each other meet when one asks for the other's machine (every second, and a bit), and
 /// correct each other's announcements five times a second.
 const UNHEARD: Duration = Duration::from_millis(1250 + 250);
+/// The longest fault.
+const LONGEST: Duration = Duration::from_secs(3);
 /// A brain that stands still is killed by its keeper after this, and the next one needs a moment.
 const HUNG: Duration = Duration::from_millis(250 + 50);
 /// A keeper may be held up by the kernel, with the next plan behind the last.
@@ -194,7 +198,9 @@ impl Run {
         }
         let blocked = near(soon, is_blocked);
         if blocked && limit > HITLESS {
-            limit += UNHEARD + heartbeat * 3;
+            // One that has just started knows the others by ARP alone, which is no ground to let go.
+            let started = self.scenario.faults.iter().any(|planned| planned.fault.starts_anew());
+            limit += if started { LONGEST } else { UNHEARD } + heartbeat * 3;
         }
         let unplugged = near(HUNG, is_unplugged);
         if blocked || unplugged {

@@ -45,6 +45,21 @@ pub(crate) enum Fault {
     Twice { per_mille: u64 },
 }
 
+impl Fault {
+    /// Ends with a brain that knows nobody yet.
+    pub(crate) fn starts_anew(&self) -> bool {
+        matches!(
+            self,
+            Self::Restarted(_)
+                | Self::BrainDies(_)
+                | Self::BrainFrozen(_)
+                | Self::DaemonKilled(_)
+                | Self::KeeperKilled(_)
+                | Self::PowerCut(_)
+        )
+    }
+}
+
 /// A fault with its time.
 #[derive(Debug, Clone)]
 pub(crate) struct Planned {

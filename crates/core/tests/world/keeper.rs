@@ -78,6 +78,8 @@ pub(crate) struct Host {
     pub(crate) words: Option<(Vec<u8>, Vec<u8>)>,
     pub(crate) exited: bool,
     pub(crate) announced: Vec<Timestamp>,
+    /// How late its timers are.
+    pub(crate) late: Duration,
     pub(crate) timeouts: u64,
     pub(crate) actions: u64,
 }
@@ -114,6 +116,7 @@ impl Host {
             words: None,
             exited: false,
             announced: Vec::new(),
+            late: Duration::ZERO,
             timeouts: 0,
             actions: 0,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipdrift_wire::{Frame, arp, parse_frame};
 
 use super::random::Random;
-use super::{GATEWAY, GATEWAY_MAC, Thing, WIRE, World, vip};
+use super::{GATEWAY, GATEWAY_MAC, Thing, WIRE, World, vip_index};
 
 /// What is wrong with the wire.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Wire {
     pub(crate) loss: u64,
     /// Packets delivered twice, in 1,000.
     pub(crate) twice: u64,
+    /// Time that every packet takes beyond the ordinary.
+    pub(crate) latency: Duration,
     /// Longest delay beyond the ordinary; packets overtake each other.
     pub(crate) delay: Duration,
     /// Nothing passes from the first to the second.
@@ -48,10 +50,10 @@ impl World {
             return;
         }
         if self.random.chance(self.wire.twice) {
-            let after = WIRE + self.random.upto(self.wire.delay);
+            let after = WIRE + self.wire.latency + self.random.upto(self.wire.delay);
             self.push(after, thing.clone());
         }
-        let after = WIRE + self.random.upto(self.wire.delay);
+        let after = WIRE + self.wire.latency + self.random.upto(self.wire.delay);
         self.push(after, thing);
     }
 
@@ -74,7 +76,8 @@ impl World {
             Some(host) => (host.mac, host.ip, &host.vips),
             None => (GATEWAY_MAC, GATEWAY, &self.gateway_vips),
         };
-        if packet.target_ip != own && !vips.iter().any(|index| vip(index.0) == packet.target_ip) {
+        let asked = packet.target_ip;
+        if asked != own && !vip_index(asked).is_some_and(|index| vips.contains(&index)) {
             return;
         }
         let Some(asker) = self.hosts.iter().position(|host| host.mac == packet.sender_mac) else { return };

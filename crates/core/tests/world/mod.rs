@@ -1,9 +1,11 @@
 //! A small LAN for tests of the core: hosts with kernels that answer ARP, keepers that apply plans, one clock.
 //! The world jumps from one event to the next; nothing sleeps.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod faults;
+
 mod keeper;
 mod lan;
 pub(crate) mod random;
@@ -141,9 +143,28 @@ fn ip(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, 11 + u8::try_from(index).unwrap())
 }
 
+/// VIPs in the nodes' own subnet, 192.0.2.100 and up; then others'.
+const NEAR: usize = 100;
+
 /// The VIP of a group.
 pub(crate) fn vip(group: usize) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 100 + u8::try_from(group).unwrap())
+    let last = |offset: usize| u8::try_from(offset).expect("up to 612 groups");
+    match group {
+        0..NEAR => Ipv4Addr::new(192, 0, 2, 100 + last(group)),
+        NEAR..356 => Ipv4Addr::new(198, 51, 100, last(group - NEAR)),
+        _ => Ipv4Addr::new(203, 0, 113, last(group - NEAR - 256)),
+    }
+}
+
+fn vip_index(address: Ipv4Addr) -> Option<VipIndex> {
+    let last = usize::from(address.octets()[3]);
+    match address.octets() {
+        [192, 0, 2, _] => last.checked_sub(100).filter(|&group| group < NEAR),
+        [198, 51, 100, _] => Some(NEAR + last),
+        [203, 0, 113, _] => Some(NEAR + 256 + last),
+        _ => None,
+    }
+    .map(VipIndex)
 }
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -187,10 +208,10 @@ pub(crate) fn config(setup: &Setup, own: usize) -> NodeConfig {
             .collect(),
         groups: (0..setup.groups)
             .map(|group| {
-                let name = ["web", "mail", "files"][group];
+                let name = if group == 0 { "web".to_owned() } else { format!("group {group}") };
                 GroupConfig {
-                    name: name.into(),
-                    id: GroupId::of(name),
+                    id: GroupId::of(&name),
+                    name,
                     interface: InterfaceIndex(0),
                     vips: vec![VipIndex(group)],
                     order: (0..setup.nodes)
@@ -337,7 +358,7 @@ impl World {
         if span.is_zero() {
             return;
         }
-        match self.holders().len() {
+        match self.hosts.iter().filter(|host| host.vips.contains(&VipIndex(0))).count() {
             0 => self.nobody += span,
             1 => {}
             _ => self.two_holders += span,
@@ -349,6 +370,10 @@ impl World {
     }
 
     fn watch_contest(&mut self, group: usize, until: Timestamp) {
+        let vip = VipIndex(group);
+        if self.hosts.iter().filter(|host| host.vips.contains(&vip)).count() < 2 {
+            return;
+        }
         let holders: Vec<usize> = self.holders_of(group);
         let contested = holders.iter().any(|&a| holders.iter().any(|&b| a < b && self.see_each_other(a, b)));
         if !contested {
@@ -368,7 +393,10 @@ impl World {
     fn step(&mut self, end: Timestamp) -> bool {
         let deadline = (0..self.hosts.len())
             .filter(|&index| self.hosts[index].frozen.is_none())
-            .filter_map(|index| Some((self.hosts[index].node.as_ref()?.next_deadline()?.at, index)))
+            .filter_map(|index| {
+                let deadline = self.hosts[index].node.as_ref()?.next_deadline()?;
+                Some((deadline.at + self.hosts[index].late, index))
+            })
             .min();
         let queued = self.queue.keys().next().map(|&(at, _)| at);
         let next = match (deadline, queued) {
@@ -451,10 +479,10 @@ impl World {
             }
             Action::SendFrame { bytes, .. } => {
                 if let Ok((_, Frame::Arp(packet))) = parse_frame(&bytes)
-                    && let Some(group) = (0..self.setup.groups).find(|&g| packet.sender_ip == vip(g))
+                    && let Some(vip) = vip_index(packet.sender_ip)
                 {
                     let now = self.now;
-                    let told = self.hosts[index].told.contains(&VipIndex(group));
+                    let told = self.hosts[index].told.contains(&vip);
                     assert!(told, "{} announces what is not mounted", name(index));
                     self.hosts[index].announced.push(now);
                 }

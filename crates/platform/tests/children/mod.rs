@@ -38,7 +38,7 @@ const TESTS: &[Test] = &[
     ("in_a_user_namespace_capabilities_are_gone_and_the_filter_holds", in_a_user_namespace_the_same),
     (
         "a_second_thread_is_refused_and_without_a_user_all_capabilities_go",
-        an_unknown_user_and_a_second_thread_are_refused,
+        a_second_thread_is_refused_and_without_a_user_all_capabilities_go,
     ),
     ("real_time_is_granted_or_refused_by_name", real_time_is_granted_or_refused_by_name),
 ];

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use vipdrift_core::PathIndex;
 use vipdrift_platform::echo::EchoSocket;
@@ -12,11 +13,15 @@ use vipdrift_platform::poll::Poller;
 use vipdrift_platform::process;
 use vipdrift_wire::icmp;
 
+use super::now;
 use crate::config::Resolved;
 use crate::message::Descriptors;
 
 /// More from one socket in one go would keep the others waiting.
 const BURST: usize = 1024;
+/// Nor may reading one socket take longer than this in one go: every forged datagram costs a hash, and where that is slow a burst
+/// of them must not keep this node's own heartbeats and beats waiting.
+const READING: Duration = Duration::from_millis(20);
 /// Longer than any frame that is understood.
 const LONGEST: usize = 2048;
 
@@ -88,7 +93,11 @@ impl Wires {
     /// Hands every datagram that waits to `take`, with the path whose addresses it bears.
     pub(super) fn datagrams(&mut self, mut take: impl FnMut(Option<PathIndex>, &[u8])) {
         for (number, socket) in self.heartbeat.iter().enumerate() {
+            let begun = now();
             for _ in 0..BURST {
+                if now().since(begun) > READING {
+                    break;
+                }
                 match socket.recv_from(&mut self.buffer) {
                     Ok((length, from)) => {
                         let path = self.by_address.get(&(number, from.ip())).copied();

@@ -182,10 +182,7 @@ impl Hands {
     /// What comes next. What was ordered before a gap is not mounted after it: meanwhile somebody else may hold the VIP,
     /// and only a brain that knows of the gap has asked.
     fn next_step(&self) -> Step {
-        match self.mounts.next() {
-            Step::Mount(_) if self.lease.has_gap() => Step::Rest,
-            step => step,
-        }
+        if self.lease.has_gap() { self.mounts.next_without_mounting() } else { self.mounts.next() }
     }
 
     /// When [`Hands::work`] will have something to do.

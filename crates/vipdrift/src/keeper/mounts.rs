@@ -93,6 +93,14 @@ impl Mounts {
         if on.is_empty() { Step::Rest } else { Step::Mount(on) }
     }
 
+    /// What comes next where nothing may be mounted: taking off is always right.
+    pub(crate) fn next_without_mounting(&self) -> Step {
+        match self.next() {
+            Step::Mount(_) => Step::Rest,
+            step => step,
+        }
+    }
+
     /// The kernel took `vip`, or did not.
     pub(crate) fn mounted(&mut self, vip: usize, result: Result<(), String>) {
         match result {
@@ -192,6 +200,19 @@ mod tests {
         mounts.order(2, set([]));
         assert_eq!(carry_out(&mut mounts), [Step::Unmount((0..64).collect())]);
         assert_eq!(mounts.report(), Report { plan: 2, mounted: vec![], failed: vec![], complete: true });
+    }
+
+    #[test]
+    fn an_order_can_wait_while_what_is_too_much_goes() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set([0]));
+        carry_out(&mut mounts);
+        mounts.order(2, set([1]));
+        assert_eq!(mounts.next_without_mounting(), Step::Unmount(vec![0]));
+        mounts.unmounted(0, Ok(()));
+        assert_eq!(mounts.next_without_mounting(), Step::Rest);
+        assert!(!mounts.report().complete, "it is still to come");
+        assert_eq!(mounts.next(), Step::Mount(vec![1]));
     }
 
     #[test]

@@ -6,11 +6,13 @@
 mod bounds;
 mod held;
 mod identity;
+mod network;
 mod support;
 
 use bounds::*;
 use held::*;
 use identity::*;
+use network::*;
 
 vipdrift_lab::tests![
     brain_killed_nothing_moves_and_nothing_is_lost,
@@ -43,4 +45,11 @@ vipdrift_lab::tests![
     different_configuration_is_reported,
     two_clusters_on_one_lan_do_not_meet,
     nodes_started_at_once_never_hold_twice,
+    renamed_interface_gives_the_vip_up_before_another_takes_it,
+    leftover_on_another_interface_is_removed_at_start,
+    own_address_that_came_after_the_vip_outlives_it,
+    drain_is_remembered_although_the_client_left,
+    port_in_use_is_one_clear_error,
+    missing_interface_is_one_clear_error,
+    missing_privileges_are_one_clear_error,
 ];
