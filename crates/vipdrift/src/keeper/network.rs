@@ -14,7 +14,7 @@ use crate::config::Resolved;
 use crate::message::Facts;
 
 /// How long the routes are waited for at start.
-const ROUTES: Duration = Duration::from_millis(500);
+const ROUTES: Duration = Duration::from_secs(2);
 
 /// What is known of one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,8 +110,10 @@ impl Network {
             routes: Routes::start().map_err(|error| format!("cannot make a thread: {error}"))?,
         };
         network.routes.wait(ROUTES);
-        // What cannot be read now is tried again, and is no reason not to start.
-        let _ = network.take_routes();
+        // What cannot be read now is no reason not to start: asked again, and the answer heard when there is one.
+        if network.take_routes().is_err() {
+            network.routes.ask();
+        }
         let survey = network.survey()?;
         Ok((network, survey))
     }

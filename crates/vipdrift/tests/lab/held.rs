@@ -13,12 +13,22 @@ pub(crate) fn vip_deleted_by_hand_is_mounted_again() {
     let active = holder(&cluster);
     let host = &cluster.nodes[active].host;
     for _ in 0..5 {
+        let since = Instant::now();
         host.delete_address("192.0.2.100/24").unwrap();
         host.delete_address("2001:db8::100/64").unwrap();
-        wait(&cluster, "both VIPs again", |c| WEB.iter().all(|&vip| c.holder(vip) == Some(active)));
+        wait(&cluster, "both VIPs again", |c| {
+            // Held until deleted, and again.
+            let name = &c.nodes[active].name;
+            WEB.iter().all(|&vip| {
+                let held = c.lab.observer().held_by(name, vip, since);
+                held.len() == 2 && held[1].to.is_none()
+            })
+        });
     }
-    let said = cluster.nodes[active].process.as_ref().unwrap().output();
-    assert!(said.contains("somebody removed 192.0.2.100/24; mounted again"), "{said}");
+    wait(&cluster, "it is said", |c| {
+        let said = c.nodes[active].process.as_ref().unwrap().output();
+        said.contains("somebody removed 192.0.2.100/24; mounted again")
+    });
     settle(&cluster);
 }
 
@@ -27,9 +37,11 @@ pub(crate) fn vip_added_by_hand_on_a_standby_is_removed() {
     let active = holder(&cluster);
     let standby = (active + 1) % cluster.nodes.len();
     cluster.nodes[standby].host.add_address("192.0.2.100/24").unwrap();
+    wait(&cluster, "it is said", |c| {
+        let said = c.nodes[standby].process.as_ref().unwrap().output();
+        said.contains("somebody added 192.0.2.100/24; unmounted again")
+    });
     wait(&cluster, "one holder again", |c| c.holder(WEB[0]) == Some(active));
-    let said = cluster.nodes[standby].process.as_ref().unwrap().output();
-    assert!(said.contains("somebody added 192.0.2.100/24; unmounted again"), "{said}");
 }
 
 pub(crate) fn leftover_vip_is_removed_at_start() {
