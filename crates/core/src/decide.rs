@@ -522,6 +522,14 @@ impl Node {
                 self.timers.set(Timer::Revisit(group), until);
             }
         }
+        if old.is_some_and(|old| old.mounted)
+            && !new.mounted
+            && matches!(self.groups[group].state, State::Active)
+        {
+            // Whoever believed the other's last announcement must not have to wait for the next of this node.
+            self.groups[group].last_defence = None;
+            self.defend(group);
+        }
         if new.role == Role::Active && new.mounted && old.is_none_or(|old| old.role != Role::Active) {
             self.on_new_reign(group, peer, new.term);
         }

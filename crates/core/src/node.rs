@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::snapshot::Counters;
 use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
-use crate::tuning::{ROUTINE, ROUTINE_SILENT, Tuning};
+use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, Tuning};
 
 /// The decisions of one node.
 ///
@@ -60,6 +60,8 @@ pub struct Node {
     pub(crate) listening: bool,
     /// Was away and has not yet re-proved; since when.
     pub(crate) away: Option<Timestamp>,
+    /// When that was last said.
+    away_noted: Option<Timestamp>,
     /// Declares nobody dead before this.
     pub(crate) grace_until: Timestamp,
     /// When this node last found itself late.
@@ -157,6 +159,7 @@ impl Node {
             defend_all: false,
             listening: true,
             away: None,
+            away_noted: None,
             grace_until: now,
             late_at: None,
             lateness_met: (Timestamp::ZERO, false),
@@ -360,7 +363,10 @@ impl Node {
             self.groups[group].released = None;
             self.revisit(group);
         }
-        self.warn(format!("this node was away for {}: asking before saying a word", spell(missing)));
+        if self.away_noted.is_none_or(|at| now.since(at) >= NOTE_PACE) {
+            self.away_noted = Some(now);
+            self.warn(format!("this node was away for {}: asking before saying a word", spell(missing)));
+        }
         for peer in 0..self.peers.len() {
             self.send_heartbeat(peer, true);
         }

@@ -328,6 +328,11 @@ impl Node {
                 self.interfaces[index].learn_reference(gateway, Origin::Gateway, None);
             }
         }
+        if !self.interfaces[index].proven {
+            // A gateway may have become known only now.
+            self.interfaces[index].hurry = true;
+            self.timers.set_sooner(Timer::References(index), now);
+        }
         let running = self.interfaces[index].running();
         let name = self.interfaces[index].name.clone();
         if running && !was_running {

