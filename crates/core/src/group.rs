@@ -135,6 +135,8 @@ pub(crate) struct Group {
     /// VIPs still to be announced in the present round.
     pub(crate) to_announce: VecDeque<VipIndex>,
     pub(crate) last_defence: Option<Timestamp>,
+    /// Defences since the last calm.
+    pub(crate) defences: u32,
     /// Another claimant seen while active.
     pub(crate) conflict: Option<Answer>,
     /// Who answers for the active node's VIPs, as seen from here.
@@ -176,6 +178,7 @@ impl Group {
             announced: 0,
             to_announce: VecDeque::new(),
             last_defence: None,
+            defences: 0,
             conflict: None,
             answered_by: None,
             reported: None,

@@ -12,8 +12,9 @@ use crate::node::Node;
 use crate::occupancy::{Answer, Verdict};
 use crate::timer::Timer;
 use crate::tuning::{
-    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_PACE,
-    HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, VERIFY_AFTER, VERIFY_AGAIN, VERIFY_MAX,
+    ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_CALM,
+    DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, VERIFY_AFTER, VERIFY_AGAIN,
+    VERIFY_MAX,
 };
 
 impl Node {
@@ -136,13 +137,19 @@ impl Node {
     /// Announces at once because somebody may believe another, but not in a storm.
     pub(crate) fn defend(&mut self, group: usize) {
         let now = self.now;
-        if self.groups[group].last_defence.is_some_and(|at| now.since(at) < DEFEND_PACE) {
+        let calm = self.groups[group].last_defence.is_none_or(|at| now.since(at) >= DEFEND_CALM);
+        if calm {
+            self.groups[group].defences = 0;
+        }
+        // Two that meet correct each other at once and again a moment later; only a quarrel that goes on is slowed down.
+        let pace = (DEFEND_FIRST * 2u32.saturating_pow(self.groups[group].defences)).min(DEFEND_PACE);
+        if let Some(at) = self.groups[group].last_defence.filter(|&at| now.since(at) < pace) {
             // Never lost, only put off.
-            let at = self.groups[group].last_defence.map_or(now, |at| at + DEFEND_PACE);
             self.groups[group].announced = self.groups[group].announced.saturating_sub(1);
-            return self.timers.set_sooner(Timer::Announce(group), at);
+            return self.timers.set_sooner(Timer::Announce(group), at + pace);
         }
         self.groups[group].last_defence = Some(now);
+        self.groups[group].defences = self.groups[group].defences.saturating_add(1).min(16);
         self.groups[group].announced = 0;
         self.groups[group].to_announce.clear();
         self.on_announce_due(group);

@@ -27,7 +27,11 @@ pub(crate) const HITLESS_GRACE: Duration = Duration::from_millis(20);
 pub(crate) const ANNOUNCE_BATCH: usize = 64;
 /// Pause between two such batches.
 pub(crate) const ANNOUNCE_PACE: Duration = Duration::from_millis(2);
-/// A correction of somebody else's claim is not repeated sooner (the first is immediate).
+/// The second correction of somebody else's claim follows the first after this, the others ever more slowly.
+pub(crate) const DEFEND_FIRST: Duration = Duration::from_millis(5);
+/// After this long without one, corrections begin anew.
+pub(crate) const DEFEND_CALM: Duration = Duration::from_secs(5);
+/// A correction of somebody else's claim that goes on is not repeated sooner.
 pub(crate) const DEFEND_PACE: Duration = Duration::from_millis(200);
 /// When a standby looks who answers for the VIPs of a new reign.
 pub(crate) const VERIFY_AFTER: Duration = Duration::from_millis(20);

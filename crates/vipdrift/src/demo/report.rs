@@ -104,16 +104,16 @@ impl Report {
 
     pub(super) fn table(&self) -> String {
         let mut text = format!(
-            "{:<24} {:>4} {:>11} {:>20} {:>6} {:>13} {:>10} {:>9}  {}\n",
+            "{:<24} {:>4} {:>9} {:>7} {:>14} {:>4} {:>11} {:>10} {:>8}\n",
             "fault",
             "runs",
             "outage ms",
-            "(least..greatest)",
+            "aim",
+            "least..most",
             "lost",
             "two holders",
             "stale VIP",
-            "moved to",
-            ""
+            "moved to"
         );
         for row in &self.faults {
             let spread = if row.runs > 1 {
