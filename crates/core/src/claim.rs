@@ -29,6 +29,7 @@ impl Node {
         let eligible = self.is_eligible(group);
         if let Some(holder) = self.holder(group) {
             self.groups[group].released = None;
+            self.groups[group].idle_since = None;
             let id = self.peers[holder].id;
             if eligible && self.groups[group].offer_taken != Some(id) && self.is_handed_over(holder, group) {
                 self.groups[group].offer_taken = Some(id);
@@ -48,6 +49,7 @@ impl Node {
             return;
         }
         if !eligible {
+            self.groups[group].idle_since = None;
             self.stop_asking(group);
             return;
         }
@@ -57,11 +59,16 @@ impl Node {
         }
         self.keep_asking(group);
         let verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
-        if ready && verdict == Verdict::Free {
+        let free = verdict == Verdict::Free && self.is_ready(group);
+        if free && (ready || self.is_left_idle(group)) {
             return self.consider_free(group);
         }
         self.groups[group].free_since = None;
+        if !ready {
+            self.groups[group].occupancy.pause();
+        }
         if let Verdict::Occupied(answer) = verdict {
+            self.groups[group].idle_since = None;
             self.consider_occupied(group, answer, ready);
         }
     }
@@ -116,10 +123,23 @@ impl Node {
         true
     }
 
+    /// It is another node's turn, and nothing has come of it for long: its configuration may differ, or it sees the
+    /// network differently. A group that nobody holds is worse.
+    fn is_left_idle(&mut self, group: usize) -> bool {
+        let since = *self.groups[group].idle_since.get_or_insert(self.now);
+        // Not all at once, and in an order that no configuration has a say in.
+        let before = self.peers.iter().filter(|peer| peer.id < self.config.id).count();
+        let turn = self.tuning.dead.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
+        let until = since + self.config.start_wait + self.reservation() + turn;
+        if self.now < until {
+            self.timers.set_sooner(Timer::Revisit(group), until);
+        }
+        self.now >= until
+    }
+
     /// Nobody answers.
     fn consider_free(&mut self, group: usize) {
-        let occupancy = &self.groups[group].occupancy;
-        if occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
+        if self.groups[group].occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
             // While something else was waited for, questions were few.
             return self.start_asking(group);
         }
@@ -173,6 +193,11 @@ impl Node {
             None => format!("{address} answered by {} ({named})", answer.mac),
         };
         self.note_occupied(group, &reason);
+        let foreign_for = self.groups[group].occupancy.foreign_for(now, ROUNDS);
+        let overrules = owner.is_none() && self.config.groups[group].occupied == OccupiedPolicy::Claim;
+        if overrules && foreign_for.is_zero() {
+            self.ask_strangers();
+        }
         if !ready {
             return;
         }
@@ -195,16 +220,10 @@ impl Node {
                     }
                 }
             }
-            None if self.config.groups[group].occupied == OccupiedPolicy::Claim => {
-                let silence = self.groups[group].occupancy.foreign_for(now, ROUNDS);
-                if silence.is_zero() {
-                    self.ask_strangers();
-                }
-                if silence >= self.tuning.dead {
-                    let mut because = self.explain_claim(group, &Ground::Answered(answer));
-                    because.reason = format!("{reason}, claimed as configured");
-                    self.begin_mounting(group, because);
-                }
+            None if overrules && foreign_for >= self.tuning.dead => {
+                let mut because = self.explain_claim(group, &Ground::Answered(answer));
+                because.reason = format!("{reason}, claimed as configured");
+                self.begin_mounting(group, because);
             }
             None => {}
         }
@@ -273,6 +292,9 @@ impl Node {
                 because
                     .evidence
                     .push(format!("{address} asked for {rounds} times in {}, no answer", spell(silent)));
+                if let Some(id) = self.candidate(group).filter(|&id| id != self.config.id) {
+                    because.evidence.push(format!("{} should take it and does not", self.node_name(id)));
+                }
             }
             Ground::Answered(answer) => {
                 let ago = spell(self.now.since(answer.at));

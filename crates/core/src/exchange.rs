@@ -69,7 +69,10 @@ impl Node {
     /// lacks, or one datagram's worth, the next each time, since a peer that is off the net lacks them for ever.
     pub(crate) fn send_letter(&mut self, peer: usize, letter: Letter) {
         if letter.solicit {
-            self.peers[peer].unheard_solicits = self.peers[peer].unheard_solicits.saturating_add(1);
+            let now = self.now;
+            let peer = &mut self.peers[peer];
+            peer.unheard_solicits = peer.unheard_solicits.saturating_add(1);
+            peer.solicited.get_or_insert(now);
         }
         let parts = self.missing_states(peer);
         if parts.is_empty() {

@@ -120,6 +120,8 @@ pub(crate) struct Group {
     pub(crate) ghost: Option<Ghost>,
     /// Since when nothing but the head start of other nodes keeps this one from a claim.
     pub(crate) free_since: Option<Timestamp>,
+    /// Since when it is free and the node whose turn it is does nothing.
+    pub(crate) idle_since: Option<Timestamp>,
     /// Whose offer to mount first has been taken, until it is withdrawn: it is taken once.
     pub(crate) offer_taken: Option<NodeId>,
     pub(crate) handover: Option<Handover>,
@@ -168,6 +170,7 @@ impl Group {
             resigned: false,
             ghost: None,
             free_since: None,
+            idle_since: None,
             offer_taken: None,
             handover: None,
             request: None,

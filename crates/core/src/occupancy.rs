@@ -33,6 +33,8 @@ pub(crate) struct Occupancy {
     /// When the last round went out, and how long after the one before.
     last_asked: Timestamp,
     gap: Duration,
+    /// This was found to be too long ago.
+    found_stale: bool,
     /// The last answer, ever.
     last_answer: Option<Answer>,
     /// The last answer in this series.
@@ -129,9 +131,16 @@ impl Occupancy {
         (self.unanswered, now.since(self.first_unanswered))
     }
 
-    /// The series is old and its last questions were further apart than `limit`: much may have happened since.
-    pub(crate) fn is_stale(&self, now: Timestamp, limit: Duration) -> bool {
-        self.rounds > 2 * ROUNDS && now.since(self.last_asked).max(self.gap) > limit
+    /// The last questions were further apart than `limit`: much may have happened since. Said once: on a node that is
+    /// always late they never are any closer.
+    pub(crate) fn is_stale(&mut self, now: Timestamp, limit: Duration) -> bool {
+        let stale = now.since(self.last_asked).max(self.gap) > limit;
+        !std::mem::replace(&mut self.found_stale, stale) && stale
+    }
+
+    /// Nothing can be concluded at the moment whatever the answers are.
+    pub(crate) fn pause(&mut self) {
+        self.found_stale = false;
     }
 
     /// What this series says, given that `patience` must pass before silence counts.

@@ -169,6 +169,8 @@ pub(crate) struct Peer {
     next_sequence: u64,
     sent: VecDeque<(u64, Timestamp)>,
     pub(crate) unheard_solicits: u32,
+    /// When the first of them went out.
+    pub(crate) solicited: Option<Timestamp>,
     pub(crate) last_answer_sent: Option<Timestamp>,
     /// Its keeper holds its VIPs until then over the death of its brain.
     pub(crate) holding_until: Option<Timestamp>,
@@ -211,6 +213,7 @@ impl Peer {
             next_sequence: 1,
             sent: VecDeque::new(),
             unheard_solicits: 0,
+            solicited: None,
             last_answer_sent: None,
             holding_until: None,
             held: None,
@@ -323,6 +326,7 @@ impl Peer {
         }
         self.echo = Some((heartbeat.incarnation, heartbeat.sequence, now));
         self.unheard_solicits = 0;
+        self.solicited = None;
         self.holding_until = None;
         self.health = Some(heartbeat.health);
         self.config_digest = Some(heartbeat.config_digest);

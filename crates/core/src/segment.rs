@@ -1,6 +1,7 @@
 //! What is asked, said and heard on the segment about the VIPs.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
@@ -10,10 +11,11 @@ use crate::event::Drift;
 use crate::group::State;
 use crate::node::Node;
 use crate::occupancy::{Answer, Verdict};
+use crate::peer::Liveness;
 use crate::timer::Timer;
 use crate::tuning::{
     ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_CALM,
-    DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, VERIFY_AFTER, VERIFY_AGAIN,
+    DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, ROUTINE, VERIFY_AFTER, VERIFY_AGAIN,
     VERIFY_MAX,
 };
 
@@ -105,7 +107,7 @@ impl Node {
                 return self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
             }
             let calm = self.groups[group].last_defence.is_none_or(|at| self.now.since(at) >= DEFEND_PACE);
-            if self.peers[peer].is_up() && calm {
+            if self.peers[peer].is_up() && (first || calm) {
                 self.send_heartbeat(peer, true);
             }
         } else if first && self.now.since(self.groups[group].noted_at) >= NOTE_PACE {
@@ -117,7 +119,8 @@ impl Node {
 
     fn hear_each_other(&self, peer: usize) -> bool {
         let peer = &self.peers[peer];
-        peer.is_up() && peer.deaf_since.is_none_or(|at| self.now.since(at) <= self.tuning.dead)
+        let asked = peer.solicited.is_some_and(|at| self.now.since(at) > self.tuning.patience());
+        peer.is_up() && !asked && peer.deaf_since.is_none_or(|at| self.now.since(at) <= self.tuning.dead)
     }
 
     /// The heir of a hitless handover is seen to claim the VIPs. It says so by heartbeat as well; when it has claimed
@@ -273,12 +276,21 @@ impl Node {
                 Some(&offset) => {
                     offset - done.checked_sub(1).map_or_else(Default::default, |i| ANNOUNCE_AGAIN[i])
                 }
-                None => ANNOUNCE_SLOWLY,
+                None => self.slow_announcement(),
             }
         } else {
             ANNOUNCE_PACE
         };
         self.timers.set(Timer::Announce(group), self.now + pause);
+    }
+
+    /// Pause between announcements once the reign is settled. Where a node is not heard though its machine lives, they
+    /// are what tells two holders of each other.
+    pub(crate) fn slow_announcement(&self) -> Duration {
+        let unheard = self.peers.iter().any(|peer| {
+            matches!(peer.liveness, Liveness::Unknown | Liveness::Silent { .. }) && peer.kernel.lives()
+        });
+        if unheard { ROUTINE } else { ANNOUNCE_SLOWLY }
     }
 
     /// Announces mounted VIPs: gratuitous ARP as request and as reply, since some devices honour only one, or an

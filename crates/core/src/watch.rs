@@ -137,6 +137,14 @@ impl Node {
         self.peers[index].hears_us = false;
         self.peers[index].holding_until = None;
         self.timers.set_sooner(Timer::Routine(index), self.now + ROUTINE_SILENT);
+        if !host_dead {
+            let soon = self.now + self.slow_announcement();
+            for group in 0..self.groups.len() {
+                if matches!(self.groups[group].state, State::Active) {
+                    self.timers.set_sooner(Timer::Announce(group), soon);
+                }
+            }
+        }
         self.arm_peer(index);
         self.haunt(index);
         self.revisit_all();

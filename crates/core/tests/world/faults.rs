@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     HeartbeatsBlockedOneWay(usize, usize),
     ForeignHolder { group: usize },
     MountsFail(usize),
+    UnmountsFail(usize),
+    AddressLost(usize),
     SlowKeeper(usize),
     Jitter(Duration),
     MachineFrozen(usize),
@@ -43,21 +45,6 @@ pub(crate) enum Fault {
     Loss { per_mille: u64 },
     Delay(Duration),
     Twice { per_mille: u64 },
-}
-
-impl Fault {
-    /// Ends with a brain that knows nobody yet.
-    pub(crate) fn starts_anew(&self) -> bool {
-        matches!(
-            self,
-            Self::Restarted(_)
-                | Self::BrainDies(_)
-                | Self::BrainFrozen(_)
-                | Self::DaemonKilled(_)
-                | Self::KeeperKilled(_)
-                | Self::PowerCut(_)
-        )
-    }
 }
 
 /// A fault with its time.
@@ -87,7 +74,7 @@ impl Scenario {
             nodes,
             groups: 1 + random.below(2),
             // Mostly the default: a run at a tenth of it costs ten times as much.
-            heartbeat: Duration::from_millis(random.pick(&[10, 100, 100, 100])),
+            heartbeat: Duration::from_millis(if random.chance(60) { 10 } else { 100 }),
             failback: random.pick(&[
                 Failback::Never,
                 Failback::Never,
@@ -95,6 +82,7 @@ impl Scenario {
             ]),
             switchover: random.pick(&[Switchover::Strict, Switchover::Hitless]),
             occupied: random.pick(&[OccupiedPolicy::Wait, OccupiedPolicy::Claim]),
+            quarrel: false,
             gateway: random.chance(800),
         };
         let count = 2 + random.below(6);
@@ -119,9 +107,9 @@ fn draw(random: &mut Random, weather: Weather, setup: &Setup) -> Fault {
     let other = (host + 1 + random.below(setup.nodes - 1)) % setup.nodes;
     let group = random.below(setup.groups);
     let kinds = match weather {
-        Weather::Fair => 15,
-        Weather::Rough => 19,
-        Weather::Storm => 22,
+        Weather::Fair => 17,
+        Weather::Rough => 21,
+        Weather::Storm => 24,
     };
     match random.below(kinds) {
         0 | 1 => {
@@ -140,22 +128,24 @@ fn draw(random: &mut Random, weather: Weather, setup: &Setup) -> Fault {
         11 => Fault::HeartbeatsBlockedOneWay(host, other),
         12 => Fault::ForeignHolder { group },
         13 => Fault::MountsFail(host),
-        14 => {
+        14 => Fault::UnmountsFail(host),
+        15 => Fault::AddressLost(host),
+        16 => {
             if random.chance(500) {
                 Fault::SlowKeeper(host)
             } else {
-                Fault::Jitter(random.upto(setup.heartbeat / 20))
+                Fault::Jitter(random.upto(Duration::from_millis(2).min(setup.heartbeat / 20)))
             }
         }
-        15 => Fault::MachineFrozen(host),
-        16 => Fault::SilentCut(host),
-        17 => {
+        17 => Fault::MachineFrozen(host),
+        18 => Fault::SilentCut(host),
+        19 => {
             let size = 1 + random.below(setup.nodes - 1);
             Fault::Partition { first: (0..size).map(|i| (host + i) % setup.nodes).collect() }
         }
-        18 => Fault::OneWayCut(host, other),
-        19 => Fault::Loss { per_mille: 10 + random.next() % 290 },
-        20 => Fault::Delay(random.upto(setup.heartbeat * 2)),
+        20 => Fault::OneWayCut(host, other),
+        21 => Fault::Loss { per_mille: 10 + random.next() % 290 },
+        22 => Fault::Delay(random.upto(setup.heartbeat * 2)),
         _ => Fault::Twice { per_mille: 500 },
     }
 }
@@ -192,6 +182,11 @@ impl World {
                 self.gateway_vips.insert(VipIndex(group));
             }
             Fault::MountsFail(host) => self.hosts[host].mount_fails = true,
+            Fault::UnmountsFail(host) => self.hosts[host].unmount_fails = true,
+            Fault::AddressLost(host) => {
+                self.hosts[host].addressless = true;
+                self.report_link(host);
+            }
             Fault::SlowKeeper(host) => self.hosts[host].apply_takes = Duration::from_millis(200),
             Fault::Jitter(delay) | Fault::Delay(delay) => self.wire.delay = delay,
             Fault::MachineFrozen(host) => self.freeze_machine(host),
@@ -242,6 +237,11 @@ impl World {
                 self.gateway_vips.remove(&VipIndex(group));
             }
             Fault::MountsFail(host) => self.hosts[host].mount_fails = false,
+            Fault::UnmountsFail(host) => self.hosts[host].unmount_fails = false,
+            Fault::AddressLost(host) => {
+                self.hosts[host].addressless = false;
+                self.report_link(host);
+            }
             Fault::SlowKeeper(host) => self.hosts[host].apply_takes = Duration::ZERO,
             Fault::Jitter(_) | Fault::Delay(_) => self.wire.delay = Duration::ZERO,
             Fault::Partition { .. } | Fault::OneWayCut(..) => self.wire.cuts.clear(),

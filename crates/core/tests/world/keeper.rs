@@ -46,7 +46,8 @@ pub(crate) struct Host {
     pub(crate) vips: BTreeSet<VipIndex>,
     /// What the brain was last told of them.
     pub(super) told: BTreeSet<VipIndex>,
-    pub(crate) lease_ends: Option<Timestamp>,
+    /// When the kernel drops each of them.
+    lease_ends: BTreeMap<VipIndex, Timestamp>,
     desired: BTreeSet<VipIndex>,
     plan: Plan,
     busy_until: Timestamp,
@@ -56,6 +57,10 @@ pub(crate) struct Host {
     pub(crate) apply_takes: Duration,
     /// The kernel takes no address.
     pub(crate) mount_fails: bool,
+    /// The kernel gives up no address before its lease ends.
+    pub(crate) unmount_fails: bool,
+    /// The interface has no address of its own in the VIPs' subnet, though the machine is still reached by another.
+    pub(crate) addressless: bool,
     pub(crate) carry: Carry,
     /// The keeper runs.
     pub(crate) keeper: bool,
@@ -92,13 +97,15 @@ impl Host {
             node: None,
             vips: BTreeSet::new(),
             told: BTreeSet::new(),
-            lease_ends: None,
+            lease_ends: BTreeMap::new(),
             desired: BTreeSet::new(),
             plan: Plan(0),
             busy_until: Timestamp::ZERO,
             valid_from: 0,
             apply_takes: APPLY,
             mount_fails: false,
+            unmount_fails: false,
+            addressless: false,
             carry: Carry::default(),
             keeper: false,
             life: 0,
@@ -165,7 +172,7 @@ impl World {
         host.plan = Plan(0);
         host.vips.clear();
         host.desired.clear();
-        host.lease_ends = None;
+        host.lease_ends.clear();
         self.begin_brain(index, start);
         self.report_link(index);
     }
@@ -211,7 +218,7 @@ impl World {
         host.frozen = None;
         host.backlog.clear();
         host.vips.clear();
-        host.lease_ends = None;
+        host.lease_ends.clear();
     }
 
     // ---- Brains ------------------------------------------------------------------------------------------------
@@ -307,7 +314,9 @@ impl World {
         let Some(frozen) = host.frozen.take() else { return };
         if let Frozen::Machine { since } = frozen {
             // The kernel's timers stood still as well.
-            host.lease_ends = host.lease_ends.map(|at| at + now.since(since));
+            for at in host.lease_ends.values_mut() {
+                *at = *at + now.since(since);
+            }
             host.busy_until = host.busy_until.max(now);
         }
         for thing in std::mem::take(&mut host.backlog) {
@@ -356,8 +365,17 @@ impl World {
             return host.backlog.push(Thing::Apply { host: index, life, number, plan, desired });
         }
         host.plan = plan;
-        host.vips.retain(|vip| desired.contains(vip));
         let mut failed = Vec::new();
+        for vip in host.vips.clone() {
+            if desired.contains(&vip) {
+                continue;
+            }
+            if host.unmount_fails {
+                failed.push((vip, "device or resource busy".to_owned()));
+            } else {
+                host.vips.remove(&vip);
+            }
+        }
         for &vip in &desired {
             if host.mount_fails && !host.vips.contains(&vip) {
                 failed.push((vip, "no buffer space available".to_owned()));
@@ -366,7 +384,7 @@ impl World {
             }
         }
         host.desired = desired;
-        host.lease_ends = Some(now + LEASE);
+        host.renew(now + LEASE);
         self.watch_lease(index);
         self.report_applied(index, failed);
     }
@@ -380,14 +398,15 @@ impl World {
     pub(super) fn beat(&mut self, index: usize, renew: bool) {
         let ends = self.now + LEASE;
         let host = &mut self.hosts[index];
-        if renew && host.keeper && !host.vips.is_empty() {
-            host.lease_ends = Some(ends);
+        if renew && host.keeper {
+            host.renew(ends);
         }
     }
 
     fn watch_lease(&mut self, index: usize) {
         let host = &self.hosts[index];
-        if let Some(at) = host.lease_ends.filter(|_| !host.vips.is_empty()) {
+        let next = host.vips.iter().filter_map(|vip| host.lease_ends.get(vip)).min();
+        if let Some(&at) = next {
             let life = host.life;
             self.push(at.since(self.now), Thing::Lease { host: index, life });
         }
@@ -402,18 +421,26 @@ impl World {
         if host.machine_frozen() {
             return host.backlog.push(Thing::Lease { host: index, life });
         }
-        if host.lease_ends.is_some_and(|at| at > now) {
-            return self.watch_lease(index);
+        let before = host.vips.len();
+        host.vips.retain(|vip| host.lease_ends.get(vip).is_some_and(|&at| at > now));
+        if host.vips.len() < before {
+            self.say(format!("{}: a lease has ended", name(index)));
+            if self.hosts[index].keeper {
+                self.report_applied(index, Vec::new());
+            }
         }
-        host.vips.clear();
-        self.say(format!("{}: the lease has ended", name(index)));
-        if self.hosts[index].keeper {
-            self.report_applied(index, Vec::new());
-        }
+        self.watch_lease(index);
     }
 }
 
 impl Host {
+    /// Wanted addresses that are there live on until then.
+    fn renew(&mut self, until: Timestamp) {
+        for &vip in self.desired.intersection(&self.vips) {
+            self.lease_ends.insert(vip, until);
+        }
+    }
+
     fn unfreeze_brain(&mut self) {
         if matches!(self.frozen, Some(Frozen::Brain { .. })) {
             self.frozen = None;
