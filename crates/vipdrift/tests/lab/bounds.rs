@@ -88,7 +88,8 @@ pub(crate) fn power_off_another_node_takes_over() {
     let since = Instant::now();
     cluster.nodes[victim].host.power_off().unwrap();
     wait(&cluster, "another holder", |c| c.holder(WEB[0]).is_some_and(|now| now != victim));
-    assert!(cluster.lab.observer().two_holders(WEB[0], since).is_zero(), "never two");
+    // A machine without power has no kernel either; the lab's takes a moment to be torn down after the LAN has lost it.
+    assert!(cluster.lab.observer().two_reachable_holders(WEB[0], since).is_zero(), "never two on the LAN");
 }
 
 pub(crate) fn silent_cut_the_active_node_lets_go_by_itself() {
