@@ -19,6 +19,7 @@ mod event;
 mod exchange;
 mod group;
 mod interface;
+pub mod keeper;
 mod node;
 mod occupancy;
 mod peer;

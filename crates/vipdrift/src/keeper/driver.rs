@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use vipdrift_core::keeper::{Lives, Verdict};
 use vipdrift_core::{Carry, Timestamp};
 use vipdrift_platform::clock;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
 
 use super::child::{Brain, Heard, how};
 use super::hands::Hands;
-use super::lives::{Lives, Verdict};
+
 use super::sockets::Sockets;
 use crate::config::{HOLD, Resolved};
 use crate::log::Log;

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vipdrift_core::Timestamp;
+use vipdrift_core::keeper::{BATCH, Budget, Lease, Mounts, Permission, Report, Step};
 use vipdrift_platform::watch::Watch;
 
-use super::budget::{Budget, Permission};
-use super::lease::Lease;
-use super::mounts::{Mounts, Report, Step};
 use super::network::{Network, Outcome, Survey};
 use super::routes::Routes;
 use crate::log::Log;
@@ -143,9 +141,10 @@ impl Hands {
         self.lease.beat(renew, epoch);
     }
 
-    /// No brain is there to answer for a renewal.
+    /// No brain is there to answer for a renewal, or for what is still to be mounted.
     pub(crate) fn forbid(&mut self) {
         self.lease.forbid();
+        self.mounts.keep_only_held();
     }
 
     /// The keeper was away; the number of the gap.
@@ -297,7 +296,7 @@ impl Hands {
             return;
         }
         // Beyond one batch the lease still has two thirds of its time: the rest follows at once.
-        for batch in due.chunks(super::mounts::BATCH) {
+        for batch in due.chunks(BATCH) {
             let outcome = self.network.mount(batch, self.lease.lifetime());
             let failed = outcome.results.iter().any(|(_, result)| result.is_err());
             if failed || outcome.uncertain {

@@ -1,13 +1,9 @@
 //! The parent process: small, privileged, parses nothing that came from the network. It alone mounts and unmounts,
 //! and only VIPs of the configuration.
 
-mod budget;
 mod child;
 mod driver;
 mod hands;
-mod lease;
-mod lives;
-mod mounts;
 pub(crate) mod network;
 mod routes;
 pub(crate) mod sockets;

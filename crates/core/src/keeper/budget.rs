@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use vipdrift_core::Timestamp;
+use crate::time::Timestamp;
 
 /// Corrections allowed within one second.
 const PER_SECOND: usize = 20;
@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// Twenty corrections in any second; beyond that one per second, until nothing was to be corrected for a while.
 #[derive(Debug, Default)]
-pub(crate) struct Budget {
+pub struct Budget {
     recent: VecDeque<Timestamp>,
     asked: Option<Timestamp>,
     quarrel: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Budget {
 
 /// The answer to [`Budget::ask`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Permission {
+pub enum Permission {
     /// Go on.
     Yes,
     /// The last one for this second: say so in the log.
@@ -32,7 +32,7 @@ pub(crate) enum Permission {
 
 impl Budget {
     /// May something be corrected at `now`? If so, it counts as done.
-    pub(crate) fn ask(&mut self, now: Timestamp) -> Permission {
+    pub fn ask(&mut self, now: Timestamp) -> Permission {
         let quiet = self.asked.replace(now).is_none_or(|last| now.since(last) > QUIET);
         while self.recent.front().is_some_and(|at| now.since(*at) >= SECOND) {
             self.recent.pop_front();

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use vipdrift_core::Timestamp;
+use crate::time::Timestamp;
 
 /// Renewals are never closer together than this.
 const CLOSEST: Duration = Duration::from_millis(250);
 
 /// Renews every third of the lease, but only on the word of a brain that knows of every gap.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub struct Lease {
     lifetime: Option<Duration>,
     every: Duration,
     due: Timestamp,
@@ -23,34 +23,34 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// `None`: addresses are mounted for ever and nothing is renewed.
-    pub(crate) fn new(lifetime: Option<Duration>, now: Timestamp) -> Self {
+    pub fn new(lifetime: Option<Duration>, now: Timestamp) -> Self {
         let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
         Self { lifetime, every, due: now + every, allowed: false, epoch: 0, gap: false }
     }
 
     /// The lifetime given at every mount and renewal.
-    pub(crate) fn lifetime(&self) -> Option<Duration> {
+    pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
 
     /// The longest that the keeper may be away before it has to ask the brain again.
-    pub(crate) fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Duration {
         self.lifetime.map_or(Duration::from_secs(1), |l| (l / 2).min(Duration::from_secs(1)))
     }
 
     /// How often the brain is told that its keeper is at work.
-    pub(crate) fn pulse(&self) -> Duration {
+    pub fn pulse(&self) -> Duration {
         let lifetime = self.lifetime.unwrap_or(Duration::from_secs(6));
         (lifetime / 6).clamp(Duration::from_millis(100), Duration::from_secs(1))
     }
 
     /// Number of the last gap.
-    pub(crate) fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
     /// The keeper was away: nothing is renewed until a beat carries the number answered here.
-    pub(crate) fn away(&mut self) -> u64 {
+    pub fn away(&mut self) -> u64 {
         self.epoch += 1;
         self.gap = true;
         self.allowed = false;
@@ -58,7 +58,7 @@ impl Lease {
     }
 
     /// A beat came.
-    pub(crate) fn beat(&mut self, renew: bool, epoch: u64) {
+    pub fn beat(&mut self, renew: bool, epoch: u64) {
         if self.gap && epoch == self.epoch {
             self.gap = false;
         }
@@ -66,22 +66,22 @@ impl Lease {
     }
 
     /// No brain has shown yet that it knows of the last gap.
-    pub(crate) fn has_gap(&self) -> bool {
+    pub fn has_gap(&self) -> bool {
         self.gap
     }
 
     /// The brain is gone.
-    pub(crate) fn forbid(&mut self) {
+    pub fn forbid(&mut self) {
         self.allowed = false;
     }
 
     /// Whether addresses may be renewed, and mounted again when somebody else has removed them.
-    pub(crate) fn allowed(&self) -> bool {
+    pub fn allowed(&self) -> bool {
         self.allowed
     }
 
     /// Whether to renew now; if so, the next time is set.
-    pub(crate) fn take_due(&mut self, now: Timestamp) -> bool {
+    pub fn take_due(&mut self, now: Timestamp) -> bool {
         if self.lifetime.is_none() || !self.allowed || now < self.due {
             return false;
         }
@@ -90,7 +90,7 @@ impl Lease {
     }
 
     /// When to look again; `None` while there is nothing to renew.
-    pub(crate) fn next(&self) -> Option<Timestamp> {
+    pub fn next(&self) -> Option<Timestamp> {
         (self.lifetime.is_some() && self.allowed).then_some(self.due)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipdrift_core::Timestamp;
+use crate::time::Timestamp;
 
 /// A second death within this time of the first is not a coincidence.
 const CLOSE: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Keep the VIPs, tell the peers, start a new brain at once.
     Hold,
     /// Release the VIPs, resign, and start a new brain after the pause.
@@ -27,18 +27,26 @@ pub(crate) enum Verdict {
 
 /// Remembers deaths.
 #[derive(Debug)]
-pub(crate) struct Lives {
+pub struct Lives {
     last: Option<Timestamp>,
     pause: Duration,
 }
 
+impl Default for Lives {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Lives {
-    pub(crate) fn new() -> Self {
+    /// Nobody has died yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self { last: None, pause: FIRST_PAUSE }
     }
 
     /// A brain died at `now`. `proven`: it had reported for duty before.
-    pub(crate) fn died(&mut self, now: Timestamp, proven: bool) -> Verdict {
+    pub fn died(&mut self, now: Timestamp, proven: bool) -> Verdict {
         let last = self.last.replace(now);
         let lived = last.map(|last| now.since(last));
         if lived.is_none_or(|lived| lived > LONG_LIFE) {

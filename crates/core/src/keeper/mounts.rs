@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// VIPs handled in one request to the kernel: each batch is reported before the next begins.
-pub(crate) const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// The next thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Take these off.
     Unmount(Vec<usize>),
     /// Put these on.
@@ -18,25 +18,29 @@ pub(crate) enum Step {
 
 /// How the kernel differs from what was believed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Differences {
+pub struct Differences {
     /// Believed mounted, and gone.
-    pub(crate) gone: Vec<usize>,
+    pub gone: Vec<usize>,
     /// There, though not mounted from here.
-    pub(crate) come: Vec<usize>,
+    pub come: Vec<usize>,
 }
 
 /// A report for the brain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) plan: u64,
-    pub(crate) mounted: Vec<usize>,
-    pub(crate) failed: Vec<(usize, String)>,
-    pub(crate) complete: bool,
+pub struct Report {
+    /// Number of the plan.
+    pub plan: u64,
+    /// VIPs that the kernel has.
+    pub mounted: Vec<usize>,
+    /// VIPs that it refused to mount or unmount, and why.
+    pub failed: Vec<(usize, String)>,
+    /// Nothing of the plan is left to do.
+    pub complete: bool,
 }
 
 /// VIPs by their position in the configuration.
 #[derive(Debug, Default)]
-pub(crate) struct Mounts {
+pub struct Mounts {
     plan: u64,
     desired: BTreeSet<usize>,
     held: BTreeSet<usize>,
@@ -48,7 +52,7 @@ pub(crate) struct Mounts {
 
 impl Mounts {
     /// A new plan replaces whatever is left of the last.
-    pub(crate) fn order(&mut self, plan: u64, desired: BTreeSet<usize>) {
+    pub fn order(&mut self, plan: u64, desired: BTreeSet<usize>) {
         self.plan = plan;
         self.desired = desired;
         self.failed.clear();
@@ -56,33 +60,39 @@ impl Mounts {
     }
 
     /// These are gone, and only the brain may say that they are to be mounted again.
-    pub(crate) fn lose(&mut self, vips: &[usize]) {
+    pub fn lose(&mut self, vips: &[usize]) {
         self.lost.extend(vips);
     }
 
+    /// Whoever ordered this is gone: what it wanted and has not got is not mounted any more. It was wanted by somebody who
+    /// knew what the network looked like then.
+    pub fn keep_only_held(&mut self) {
+        self.desired.retain(|vip| self.held.contains(vip));
+    }
+
     /// For a brain that counts its plans from `plan`.
-    pub(crate) fn renumber(&mut self, plan: u64) {
+    pub fn renumber(&mut self, plan: u64) {
         self.plan = plan;
     }
 
     /// VIPs that the kernel has, as far as known.
-    #[cfg(test)]
-    pub(crate) fn held(&self) -> &BTreeSet<usize> {
+    #[must_use]
+    pub fn held(&self) -> &BTreeSet<usize> {
         &self.held
     }
 
     /// VIPs that are wanted and there: those whose lease is to be renewed.
-    pub(crate) fn to_renew(&self) -> Vec<usize> {
+    pub fn to_renew(&self) -> Vec<usize> {
         self.held.intersection(&self.desired).copied().collect()
     }
 
     /// Whether `vip` is wanted.
-    pub(crate) fn wants(&self, vip: usize) -> bool {
+    pub fn wants(&self, vip: usize) -> bool {
         self.desired.contains(&vip)
     }
 
     /// What comes next: nothing is mounted while something is still to be taken off.
-    pub(crate) fn next(&self) -> Step {
+    pub fn next(&self) -> Step {
         let waiting = |vip: &&usize| !self.failed.contains_key(vip);
         let off: Vec<_> = self.held.difference(&self.desired).filter(waiting).take(BATCH).copied().collect();
         if !off.is_empty() {
@@ -94,7 +104,7 @@ impl Mounts {
     }
 
     /// What comes next where nothing may be mounted: taking off is always right.
-    pub(crate) fn next_without_mounting(&self) -> Step {
+    pub fn next_without_mounting(&self) -> Step {
         match self.next() {
             Step::Mount(_) => Step::Rest,
             step => step,
@@ -102,7 +112,7 @@ impl Mounts {
     }
 
     /// The kernel took `vip`, or did not.
-    pub(crate) fn mounted(&mut self, vip: usize, result: Result<(), String>) {
+    pub fn mounted(&mut self, vip: usize, result: Result<(), String>) {
         match result {
             Ok(()) => {
                 self.held.insert(vip);
@@ -115,7 +125,7 @@ impl Mounts {
     }
 
     /// The kernel let `vip` go, or did not.
-    pub(crate) fn unmounted(&mut self, vip: usize, result: Result<(), String>) {
+    pub fn unmounted(&mut self, vip: usize, result: Result<(), String>) {
         match result {
             Ok(()) => {
                 self.held.remove(&vip);
@@ -128,7 +138,7 @@ impl Mounts {
     }
 
     /// The kernel was asked: this is what it has. Answers how that differs from what was believed.
-    pub(crate) fn observe(&mut self, real: BTreeSet<usize>) -> Differences {
+    pub fn observe(&mut self, real: BTreeSet<usize>) -> Differences {
         let gone = self.held.difference(&real).copied().collect();
         let come = real.difference(&self.held).copied().collect();
         self.held = real;
@@ -136,17 +146,17 @@ impl Mounts {
     }
 
     /// Whether something was refused and waits for another try.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         !self.failed.is_empty()
     }
 
     /// Tries again what was refused.
-    pub(crate) fn retry(&mut self) {
+    pub fn retry(&mut self) {
         self.failed.clear();
     }
 
     /// What the brain is to know now.
-    pub(crate) fn report(&self) -> Report {
+    pub fn report(&self) -> Report {
         Report {
             plan: self.plan,
             mounted: self.held.iter().copied().collect(),
@@ -239,6 +249,21 @@ mod tests {
         assert_eq!(mounts.report(), Report { plan: 1, mounted: vec![1], failed: vec![], complete: true });
         mounts.order(2, set([0, 1]));
         assert_eq!(mounts.next(), Step::Mount(vec![0]));
+    }
+
+    #[test]
+    fn an_order_of_somebody_who_is_gone_mounts_nothing_more() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set([0]));
+        carry_out(&mut mounts);
+        mounts.order(2, set([0, 1]));
+        mounts.keep_only_held();
+        assert_eq!(mounts.next(), Step::Rest);
+        mounts.observe(set([]));
+        mounts.lose(&[0]);
+        mounts.keep_only_held();
+        mounts.order(3, set([1]));
+        assert_eq!(mounts.next(), Step::Mount(vec![1]));
     }
 
     #[test]
