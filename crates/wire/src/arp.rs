@@ -130,3 +130,17 @@ pub fn announcement(own: Mac, address: Ipv4Addr, operation: Operation) -> Vec<u8
     Packet { operation, sender_mac: own, sender_ip: address, target_mac, target_ip: address }
         .to_frame(Mac::BROADCAST, own)
 }
+
+/// The frame by which the owner of `address` answers a request or a probe (RFC 826), as a kernel does: to the asker
+/// alone. The daemon sends none; whoever plays a kernel does.
+#[must_use]
+pub fn reply(own: Mac, address: Ipv4Addr, asker: Mac, asker_ip: Ipv4Addr) -> Vec<u8> {
+    Packet {
+        operation: Operation::Reply,
+        sender_mac: own,
+        sender_ip: address,
+        target_mac: asker,
+        target_ip: asker_ip,
+    }
+    .to_frame(asker, own)
+}

@@ -162,7 +162,8 @@ impl Options {
 /// solicited-node group, no option (RFC 4862 5.4.2).
 #[must_use]
 pub fn probe(own: Mac, address: Ipv6Addr) -> Vec<u8> {
-    frame(own, Ipv6Addr::UNSPECIFIED, solicited_node(address), SOLICITATION, 0, address, None)
+    let group = solicited_node(address);
+    frame(own, Ipv6Addr::UNSPECIFIED, group, group_mac(group), SOLICITATION, 0, address, None)
 }
 
 /// The frame of an ordinary solicitation from `source` for `target`, sent to the solicited-node group (RFC
@@ -170,7 +171,8 @@ pub fn probe(own: Mac, address: Ipv6Addr) -> Vec<u8> {
 #[must_use]
 pub fn solicitation(own: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let option = (SOURCE_LINK_LAYER, own);
-    frame(own, source, solicited_node(target), SOLICITATION, 0, target, Some(option))
+    let group = solicited_node(target);
+    frame(own, source, group, group_mac(group), SOLICITATION, 0, target, Some(option))
 }
 
 /// The frame of an unsolicited advertisement of `address` with override, from that address to all nodes (RFC
@@ -178,14 +180,31 @@ pub fn solicitation(own: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
 #[must_use]
 pub fn announcement(own: Mac, address: Ipv6Addr) -> Vec<u8> {
     let option = (TARGET_LINK_LAYER, own);
-    frame(own, address, ALL_NODES, ADVERTISEMENT, OVERRIDE, address, Some(option))
+    frame(own, address, ALL_NODES, group_mac(ALL_NODES), ADVERTISEMENT, OVERRIDE, address, Some(option))
 }
 
-/// `destination` is a group; every message written here goes to one.
+/// The frame by which the owner of `address` answers, as a kernel does: a solicitation to its sender alone (RFC 4861
+/// 7.2.4), a duplicate address probe, whose sender has no address, to all nodes (`None`). The daemon sends none;
+/// whoever plays a kernel does.
+#[must_use]
+pub fn reply(own: Mac, address: Ipv6Addr, asker: Option<(Mac, Ipv6Addr)>) -> Vec<u8> {
+    let option = (TARGET_LINK_LAYER, own);
+    let (flags, to, destination) = match asker {
+        Some((mac, source)) => (SOLICITED | OVERRIDE, mac, source),
+        None => (OVERRIDE, group_mac(ALL_NODES), ALL_NODES),
+    };
+    frame(own, address, destination, to, ADVERTISEMENT, flags, address, Some(option))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the fields of a message, each of which differs between callers"
+)]
 fn frame(
     own: Mac,
     source: Ipv6Addr,
     destination: Ipv6Addr,
+    to: Mac,
     kind: u8,
     flags: u8,
     target: Ipv6Addr,
@@ -200,18 +219,21 @@ fn frame(
     let sum = icmpv6_checksum(source, destination, &body);
     body[2..4].copy_from_slice(&sum.to_be_bytes());
 
-    let group = destination.octets();
-    // RFC 2464 7: 33:33 and the last four bytes of the group.
-    let to = Mac([0x33, 0x33, group[12], group[13], group[14], group[15]]);
     let header = Header { destination: to, source: own, ethertype: ethernet::IPV6 };
     let mut frame = header.start(IP_HEADER_LEN + body.len());
     frame.extend_from_slice(&[0x60, 0, 0, 0]);
     frame.extend_from_slice(&length_u16(&body).to_be_bytes());
     frame.extend_from_slice(&[ICMPV6, HOP_LIMIT]);
     frame.extend_from_slice(&source.octets());
-    frame.extend_from_slice(&group);
+    frame.extend_from_slice(&destination.octets());
     frame.extend_from_slice(&body);
     frame
+}
+
+/// The MAC address of a group: 33:33 and its last four bytes (RFC 2464 7).
+fn group_mac(group: Ipv6Addr) -> Mac {
+    let group = group.octets();
+    Mac([0x33, 0x33, group[12], group[13], group[14], group[15]])
 }
 
 /// The solicited-node group of an address: ff02::1:ff00:0/104 and its last three bytes (RFC 4291 2.7.1).
