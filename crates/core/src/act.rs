@@ -28,6 +28,7 @@ impl Node {
         g.reported = None;
         g.verifications = 0;
         g.noted.clear();
+        g.yielded = None;
         g.free_since = None;
         g.idle_since = None;
         g.state = State::Mounting { plan: NEXT_PLAN, from, because };
@@ -87,6 +88,7 @@ impl Node {
         complete: bool,
     ) {
         let before = std::mem::replace(&mut self.mounted, mounted.into_iter().collect());
+        self.reported = true;
         for group in 0..self.groups.len() {
             let vips = self.config.groups[group].vips.clone();
             let fresh: Vec<VipIndex> = vips
@@ -141,6 +143,9 @@ impl Node {
             }
             if vips.iter().any(|vip| self.mounted.contains(vip) != before.contains(vip)) {
                 self.touch(group);
+            }
+            if matches!(self.groups[group].state, State::Proving { .. }) {
+                self.revisit(group);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::peer::Liveness;
 use crate::snapshot::RoleName;
 use crate::time::Timestamp;
 use crate::timer::Timer;
-use crate::tuning::{NOTE_PACE, OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS};
+use crate::tuning::{NOTE_PACE, OCCUPIED_NEWS, RELEASE_NEWS, ROUNDS, YIELD};
 
 /// What a claim rests on.
 enum Ground {
@@ -58,6 +58,9 @@ impl Node {
             return;
         }
         self.keep_asking(group);
+        if self.has_yielded(group) {
+            return;
+        }
         let verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
         let free = verdict == Verdict::Free && self.is_ready(group);
         if free && (ready || self.is_left_idle(group)) {
@@ -71,6 +74,19 @@ impl Node {
             self.groups[group].idle_since = None;
             self.consider_occupied(group, answer, ready);
         }
+    }
+
+    /// A node that is not heard was yielded to and has claimed a VIP lately. Whatever keeps it from being heard may keep
+    /// its answers away as well.
+    fn has_yielded(&mut self, group: usize) -> bool {
+        let Some((_, at)) = self.groups[group].yielded else { return false };
+        let until = at + YIELD;
+        if self.now < until {
+            self.timers.set_sooner(Timer::Revisit(group), until);
+            return true;
+        }
+        self.groups[group].yielded = None;
+        false
     }
 
     pub(crate) fn keep_asking(&mut self, group: usize) {
@@ -195,10 +211,9 @@ impl Node {
         self.note_occupied(group, &reason);
         let foreign_for = self.groups[group].occupancy.foreign_for(now, ROUNDS);
         let overrules = owner.is_none() && self.config.groups[group].occupied == OccupiedPolicy::Claim;
-        if overrules && foreign_for.is_zero() {
-            self.ask_strangers();
-        }
-        if !ready {
+        // Unless it may be a node after all.
+        let stranger = overrules && self.ask_strangers(foreign_for.is_zero());
+        if !ready || stranger {
             return;
         }
         match owner {
@@ -229,13 +244,19 @@ impl Node {
         }
     }
 
-    /// A machine is foreign if its MAC address is no node's: asks those nodes whose own is not known.
-    fn ask_strangers(&mut self) {
-        for peer in 0..self.peers.len() {
-            if self.peers[peer].kernel.mac.is_none() && self.peers[peer].macs.is_empty() {
-                self.timers.set_sooner(Timer::Routine(peer), self.now + self.tuning.round);
+    /// A machine is foreign if its MAC address is no node's: asks those nodes whose own is not known. True if one of
+    /// them lives.
+    fn ask_strangers(&mut self, at_once: bool) -> bool {
+        let pause = if at_once { self.tuning.round } else { self.tuning.slow_round };
+        let mut one_lives = false;
+        for index in 0..self.peers.len() {
+            let peer = &self.peers[index];
+            if peer.kernel.mac.is_none() && peer.macs.is_empty() {
+                one_lives |= peer.kernel.lives();
+                self.timers.set_sooner(Timer::Routine(index), self.now + pause);
             }
         }
+        one_lives
     }
 
     /// Somebody turns up with a VIP that this node is just mounting.

@@ -168,7 +168,9 @@ impl Node {
                 break;
             }
             let Some(index) = self.peer_index(node) else { continue };
-            if !self.heir_is_ready(group, node) {
+            // Two that differ about the order would hand the group to and fro.
+            let agreed = self.peers[index].config_digest == Some(self.config.digest);
+            if !agreed || !self.heir_is_ready(group, node) {
                 continue;
             }
             let Some(since) = self.peers[index].groups.get(&id).and_then(|remote| remote.standby_since)
@@ -196,13 +198,13 @@ impl Node {
     /// This node was away. It goes on only if the segment says that nobody else answers, and a peer that knows of no
     /// other holder has been heard or a whole interval has passed.
     fn consider_proof(&mut self, group: usize, since: crate::Timestamp) {
+        if !self.reported || self.interfaces[self.config.groups[group].interface.0].facts.is_none() {
+            // A brain just begun: the keeper is about to report.
+            return;
+        }
         if let Some(rival) = self.any_holder(group) {
             let reason = format!("{} took over while this node was away", self.peers[rival].name);
             return self.release(group, None, reason, Vec::new());
-        }
-        if self.interfaces[self.config.groups[group].interface.0].facts.is_none() {
-            // A brain just begun: the keeper is about to report.
-            return;
         }
         if !self.is_eligible(group) {
             return self.let_go(group);
@@ -512,7 +514,10 @@ impl Node {
             // A holder that yields to another leaves nothing to take.
             let left_to_nobody = self.holder(group).is_none();
             let ghost = self.groups[group].ghost.filter(|ghost| ghost.node != id);
-            let ours = new.heir == Some(self.config.id) && !new.claiming && ghost.is_none();
+            // After a lost datagram nobody knows how old the word is.
+            let fresh = !self.peers[peer].missed;
+            let ours = fresh && new.heir == Some(self.config.id) && !new.claiming && ghost.is_none();
+            self.groups[group].yielded = None;
             self.groups[group].released = left_to_nobody.then_some(Released { by: id, at: now, ours });
             self.groups[group].ghost = ghost;
             self.groups[group].resigned = false;
@@ -542,6 +547,7 @@ impl Node {
         g.released = None;
         g.reserved = None;
         g.ghost = None;
+        g.yielded = None;
         g.noted.clear();
         if matches!(g.state, State::Standby) {
             g.reason = format!("{} is active in term {term}", self.peers[peer].name);

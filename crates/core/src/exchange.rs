@@ -240,7 +240,7 @@ impl Node {
                 }
                 self.arm_peer(index);
                 self.prove_links();
-                if self.away.is_some() {
+                if self.away.is_some() || deaf_before && self.peers[index].hears_us {
                     self.revisit_all();
                 }
                 // What a peer said before it was lost from hearing is no news when it says something else now.

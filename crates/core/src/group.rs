@@ -141,6 +141,8 @@ pub(crate) struct Group {
     pub(crate) defences: u32,
     /// Another claimant seen while active.
     pub(crate) conflict: Option<Answer>,
+    /// The MAC of a node that is not heard and was yielded to, and when it was last seen to claim a VIP.
+    pub(crate) yielded: Option<(Mac, Timestamp)>,
     /// Who answers for the active node's VIPs, as seen from here.
     pub(crate) answered_by: Option<Mac>,
     /// The same as the peers are told: in one go for all groups, since many may move at once.
@@ -183,6 +185,7 @@ impl Group {
             last_defence: None,
             defences: 0,
             conflict: None,
+            yielded: None,
             answered_by: None,
             reported: None,
             verifications: 0,

@@ -82,6 +82,8 @@ pub struct Node {
     pub(crate) replan: bool,
     /// What the kernel holds, as the keeper last said.
     pub(crate) mounted: BTreeSet<VipIndex>,
+    /// The keeper has said so at least once.
+    pub(crate) reported: bool,
     pub(crate) states_version: u32,
     pub(crate) resends: u32,
     /// Groups that are published as being in fault.
@@ -173,6 +175,7 @@ impl Node {
             desired: BTreeSet::new(),
             replan: false,
             mounted: BTreeSet::new(),
+            reported: false,
             states_version: 0,
             resends: 0,
             faulty: 0,
@@ -476,8 +479,19 @@ impl Node {
         let mut changed = std::mem::take(&mut self.replan);
         for &group in touched {
             let wanted = self.groups[group].wants_vips();
-            for &vip in &self.config.groups[group].vips {
-                changed |= if wanted { self.desired.insert(vip) } else { self.desired.remove(&vip) };
+            // A step that waits for a plan needs one, even if it asks for nothing new.
+            changed |= matches!(
+                self.groups[group].state,
+                State::Mounting { plan: NEXT_PLAN, .. } | State::Releasing { plan: NEXT_PLAN, .. }
+            );
+            // What was lost while this node was away is not to be mounted with the next plan of another group.
+            let proving = matches!(self.groups[group].state, State::Proving { .. });
+            for vip in &self.config.groups[group].vips {
+                changed |= if !wanted || proving && self.reported && !self.mounted.contains(vip) {
+                    self.desired.remove(vip)
+                } else {
+                    !proving && self.desired.insert(*vip)
+                };
             }
         }
         if !changed {

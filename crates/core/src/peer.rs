@@ -157,6 +157,8 @@ pub(crate) struct Peer {
     pub(crate) incarnation: Option<u64>,
     retired: VecDeque<u64>,
     last_sequence: u64,
+    /// Datagrams before the last one were lost.
+    pub(crate) missed: bool,
     pub(crate) last_heard: Option<Timestamp>,
     interval: Duration,
     jitter: Duration,
@@ -203,6 +205,7 @@ impl Peer {
             incarnation: None,
             retired: VecDeque::new(),
             last_sequence: 0,
+            missed: false,
             last_heard: None,
             interval,
             jitter: Duration::ZERO,
@@ -315,6 +318,7 @@ impl Peer {
         if known && !returned {
             self.note_gap(now);
         }
+        self.missed = heartbeat.sequence != self.last_sequence + 1;
         self.last_sequence = heartbeat.sequence;
         self.last_heard = Some(now);
         self.interval = heartbeat.interval.max(Duration::from_millis(1));
@@ -401,15 +405,15 @@ impl Peer {
         }
         for state in &states.groups {
             let old = self.groups.get(&state.group);
-            // Within an incarnation versions only grow; after a restart they begin anew with everything unseen.
-            if old.is_some_and(|old| old.state == *state) {
-                continue;
-            }
             let standby_since = match (state.role, old.and_then(|old| old.standby_since)) {
                 (Role::Standby, Some(since)) => Some(since),
                 (Role::Standby, None) => Some(now),
                 _ => None,
             };
+            // Within an incarnation versions only grow; after a restart they begin anew with everything unseen.
+            if old.is_some_and(|old| old.state == *state && old.standby_since == standby_since) {
+                continue;
+            }
             let before = old.map(|old| old.state);
             self.groups.insert(state.group, Remote { state: *state, standby_since });
             changes.push((before, *state));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
 use crate::action::Action;
-use crate::config::{InterfaceIndex, VipIndex};
+use crate::config::{InterfaceIndex, Switchover, VipIndex};
 use crate::event::Drift;
 use crate::group::State;
 use crate::node::Node;
@@ -64,6 +64,9 @@ impl Node {
         self.counters.probe_answers += 1;
         let by_node = self.peer_of_mac(group, mac).is_some();
         self.groups[group].occupancy.answered(answer, by_node);
+        if let Some((_, at)) = self.groups[group].yielded.as_mut().filter(|(other, _)| *other == mac) {
+            *at = self.now;
+        }
         match self.groups[group].state {
             State::Active => self.on_conflict(group, answer),
             State::Standby => {
@@ -104,6 +107,7 @@ impl Node {
                 let rival = self.peers[peer].name.clone();
                 let deaf = if self.peers[peer].is_up() { "deaf" } else { "not heard" };
                 let reason = format!("{rival}, {deaf}, claims {address} and comes before this node");
+                self.groups[group].yielded = Some((mac, self.now));
                 return self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
             }
             let calm = self.groups[group].last_defence.is_none_or(|at| self.now.since(at) >= DEFEND_PACE);
@@ -262,6 +266,10 @@ impl Node {
         if !matches!(self.groups[group].state, State::Active) {
             return;
         }
+        if self.groups[group].handover.is_some() {
+            // Whoever believes this node's announcement now believes the wrong one in a moment.
+            return self.timers.set(Timer::Announce(group), self.now + HITLESS_GRACE * 2);
+        }
         if self.groups[group].to_announce.is_empty() {
             self.groups[group].to_announce = self.config.groups[group].vips.iter().copied().collect();
         }
@@ -321,7 +329,13 @@ impl Node {
         self.groups[group].verifications = 0;
         self.groups[group].answered_by = None;
         self.groups[group].reported = None;
-        self.timers.set(Timer::Verify(group), self.now + VERIFY_AFTER);
+        // Not while an old holder goes on beside the new one: both would answer, and clients believe the last.
+        let beside = if self.config.groups[group].switchover == Switchover::Hitless {
+            HITLESS_GRACE + VERIFY_AFTER
+        } else {
+            Duration::ZERO
+        };
+        self.timers.set(Timer::Verify(group), self.now + VERIFY_AFTER + beside);
     }
 
     /// Tells the peers who answers.

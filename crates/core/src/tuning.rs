@@ -37,6 +37,9 @@ pub(crate) const DEFEND_PACE: Duration = Duration::from_millis(200);
 pub(crate) const VERIFY_AFTER: Duration = Duration::from_millis(20);
 /// And looks again while the answer is wrong.
 pub(crate) const VERIFY_AGAIN: Duration = Duration::from_millis(300);
+/// Whoever was yielded to, unheard, has the VIPs for this long after it was last seen to claim one: it announces them
+/// every [`ROUTINE`], and its answers may not get here.
+pub(crate) const YIELD: Duration = Duration::from_secs(6);
 /// What was seen is told after this, with whatever else has been seen by then.
 pub(crate) const REPORT: Duration = Duration::from_millis(5);
 /// Looks at most this often per reign.
