@@ -1,0 +1,261 @@
+//! How long what may last: computed from the configuration and from what has been made to happen. Every figure here is
+//! a claim about the design, and the reason stands beside it.
+
+use std::time::Duration;
+
+use crate::scenario::{Fault, HOLD, Planned, Scenario, Setup};
+use crate::world::SLACK;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// The holder of a hitless switchover goes on for 20 ms, for requests that have reached it; the two mount one after the
+/// other: the kernel's answer, a datagram, the other kernel's answer.
+const HITLESS: Duration = ms(20 + 5);
+/// A brain needs this long to be there.
+const BIRTH: Duration = ms(30);
+/// A daemon may be down for so long that nobody sets right what was done by hand.
+const HAND: Duration = ms(60_000);
+/// A look at the kernel after news of it, and a step in it.
+const KEEPER: Duration = ms(10);
+/// A planned move that has not come to its end by then is given up.
+const SWITCHOVER: Duration = ms(3000);
+/// The longest pause before a mount is tried again that has failed, or a brain is started again that has died.
+const LONGEST_PAUSE: Duration = ms(31_000);
+/// Holders that do not hear each other meet by their announcements.
+const UNHEARD: Duration = ms(5000);
+/// Two that claim in the same instant see each other's announcements: the first, or the one 50 ms later.
+const SAME_INSTANT: Duration = ms(50);
+
+/// Three rounds of questions.
+pub(crate) fn patience(setup: &Setup) -> Duration {
+    if setup.heartbeat <= ms(20) { ms(6) } else { ms(9) }
+}
+
+/// A packet there and back, and some processing.
+fn round_trip(setup: &Setup) -> Duration {
+    setup.wire * 2 + ms(1)
+}
+
+/// How long the heir named has the right to a group.
+fn reservation(setup: &Setup) -> Duration {
+    setup.dead() * 2 + ms(100)
+}
+
+fn longest_failback(setup: &Setup) -> Duration {
+    setup.groups.iter().map(|group| group.failback).max().unwrap_or_default()
+}
+
+fn lease_end(setup: &Setup) -> Option<Duration> {
+    setup.lease().map(|lease| lease + SLACK)
+}
+
+/// When a cluster whose daemons were started together is at rest.
+pub(crate) fn start(setup: &Setup) -> Duration {
+    recovery(setup, &[]) + quiet(setup)
+}
+
+/// The time after the last fault in which everything comes right.
+pub(crate) fn recovery(setup: &Setup, episode: &[Planned]) -> Duration {
+    let nodes = u32::try_from(setup.nodes).unwrap_or(u32::MAX);
+    // Listening, proof that the link works, the right of an heir that does not come, a turn for each node.
+    let mut span = setup.start_wait + reservation(setup) + setup.dead() * (nodes + 2) + SWITCHOVER;
+    // Whoever waits for an old holder's kernel, and then asks its machine ten times.
+    span += setup.lease().unwrap_or_default() + ms(1000 + 10 * 50 + 500);
+    span += longest_failback(setup) + UNHEARD;
+    if episode.iter().any(|planned| pauses(&planned.fault)) {
+        span += LONGEST_PAUSE;
+    }
+    span
+}
+
+/// Mounts, or brains, may be tried again only after a pause that has grown.
+fn pauses(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::MountsFail { .. }
+            | Fault::InterfaceGone { .. }
+            | Fault::UnmountsFail { .. }
+            | Fault::BrainKilled { .. }
+            | Fault::BrainFrozen { .. }
+            | Fault::BrainStalls { .. }
+            | Fault::KeeperFrozen { .. }
+            | Fault::KeeperSlow { .. }
+            | Fault::Suspended { .. }
+            | Fault::Paused { .. }
+    )
+}
+
+/// And then nothing moves for this long.
+pub(crate) fn quiet(setup: &Setup) -> Duration {
+    ms(3000) + setup.heartbeat * 5
+}
+
+/// When the last of these faults is over.
+pub(crate) fn over(episode: &[Planned]) -> Duration {
+    episode.iter().map(Planned::over).max().unwrap_or_default()
+}
+
+/// When everything is at rest again after these faults.
+pub(crate) fn rest_after(setup: &Setup, episode: &[Planned]) -> Duration {
+    over(episode) + recovery(setup, episode) + quiet(setup)
+}
+
+/// Several kernels that see each other hold a VIP.
+#[derive(Debug, Clone)]
+pub(crate) struct Contest {
+    pub(crate) group: usize,
+    pub(crate) holders: Vec<usize>,
+    /// Holders without a keeper: their kernels keep the VIP until its lease ends.
+    pub(crate) orphans: Vec<usize>,
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+}
+
+/// How long it may last, for what has happened near it; `None` for as long as it likes.
+pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Duration> {
+    let setup = &scenario.setup;
+    let near = |after: Duration, kind: &dyn Fn(&Fault) -> bool| {
+        scenario.faults.iter().any(|planned| {
+            kind(&planned.fault)
+                && contest.until >= planned.at
+                && contest.from <= planned.over().saturating_add(after)
+        })
+    };
+    let dead = setup.dead();
+    let group = &setup.groups[contest.group];
+    let is_storm = |fault: &Fault| match fault {
+        Fault::Loss { .. } | Fault::Twice { .. } => true,
+        Fault::Delay { longest } => *longest > setup.heartbeat / 20,
+        _ => false,
+    };
+    let is_torn = |fault: &Fault| {
+        matches!(
+            fault,
+            Fault::Suspended { .. }
+                | Fault::Paused { .. }
+                | Fault::SilentCut { .. }
+                | Fault::Partition { .. }
+                | Fault::OneWayCut { .. }
+        )
+    };
+    let is_unplugged = |fault: &Fault| {
+        matches!(fault, Fault::CablePulled { .. } | Fault::InterfaceGone { .. } | Fault::AddressLost { .. })
+    };
+    let is_blocked =
+        |fault: &Fault| matches!(fault, Fault::HeartbeatsBlocked | Fault::HeartbeatsBlockedOneWay { .. });
+    let is_hung = |fault: &Fault| {
+        matches!(fault, Fault::BrainFrozen { .. } | Fault::BrainKilled { .. } | Fault::BrainStalls { .. })
+    };
+    let by_hand = |fault: &Fault| {
+        matches!(fault, Fault::VipAdded { on, group }
+            if *group == contest.group && contest.holders.contains(&on.0))
+    };
+    let end = lease_end(setup);
+    let slowest = scenario
+        .faults
+        .iter()
+        .filter_map(|planned| match planned.fault {
+            Fault::KeeperSlow { longest, .. }
+                if contest.until >= planned.at && contest.from <= planned.over() + longest * 3 =>
+            {
+                Some(longest * 2)
+            }
+            _ => None,
+        })
+        .max()
+        .unwrap_or_default();
+
+    // What somebody adds by hand where no daemon runs stays until one is started, or until the kernel lets it go.
+    let stuck = near(
+        Duration::ZERO,
+        &|fault| matches!(fault, Fault::UnmountsFail { on } if contest.holders.contains(&on.0)),
+    );
+    if scenario.faults.iter().any(|planned| {
+        matches!(planned.fault, Fault::VipAdded { on, group }
+            if group == contest.group && (contest.orphans.contains(&on.0) || stuck))
+            && planned.at <= contest.until
+            && contest.from <= planned.at + HAND
+    }) {
+        return None;
+    }
+    // What nobody looks after stays until its lifetime ends.
+    let lost =
+        near(end.unwrap_or(Duration::MAX), &|fault| is_storm(fault) || is_torn(fault) || is_unplugged(fault));
+    if !contest.orphans.is_empty() && (group.hitless || lost || near(end?, &by_hand)) {
+        return end;
+    }
+    let soon = dead + slowest;
+    let mut limit = Duration::ZERO;
+    if group.hitless {
+        limit = limit.max(HITLESS + round_trip(setup) * 2);
+    }
+    if near(ms(20), &by_hand) {
+        limit = limit.max(KEEPER);
+    }
+    if near(soon, &is_storm) {
+        limit = limit.max(dead * 2 + ms(500));
+    }
+    if near(soon, &is_torn) {
+        limit = limit.max(setup.heartbeat * 2 + SAME_INSTANT + round_trip(setup));
+    }
+    let blocked = near(soon, &is_blocked);
+    if blocked && limit > HITLESS + round_trip(setup) * 2 {
+        // Two that do not hear each other have nothing but ARP to go by, which anybody can send.
+        return None;
+    }
+    let unplugged = near(HOLD + ms(50), &is_unplugged);
+    if blocked || unplugged {
+        limit = limit.max(SAME_INSTANT + round_trip(setup));
+    }
+    if (unplugged || !limit.is_zero()) && near(HOLD + ms(50), &is_hung) {
+        limit += HOLD + ms(50);
+    }
+    if !limit.is_zero() {
+        limit += slowest;
+        // Whoever should let go and cannot is helped by the end of the lease.
+        if near(end.unwrap_or(Duration::MAX), &|fault| {
+            matches!(fault, Fault::UnmountsFail { .. } | Fault::KeeperFrozen { .. })
+        }) {
+            limit += end?;
+        }
+    }
+    Some(limit)
+}
+
+/// How long the client may be without an answer when a single fault has come over a cluster at rest; `None` where the
+/// design promises nothing.
+pub(crate) fn outage(setup: &Setup, planned: &Planned, hitless: bool) -> Option<Duration> {
+    let mount = round_trip(setup) * 2 + ms(2);
+    match &planned.fault {
+        // Detection at worst in the dead time, then what is left of the questions.
+        Fault::PowerCut { .. } | Fault::CablePulled { .. } => Some(setup.dead() + patience(setup) + mount),
+        // Started again before the lease has ended, it releases first, and is heard again when it has a brain.
+        Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. }
+            if lease_end(setup).is_none_or(|end| planned.lasts < end) =>
+        {
+            Some(setup.dead() + BIRTH + patience(setup) * 2 + mount)
+        }
+        // A killed daemon's silence is no death of its machine: its peers wait for the dead time, if that is longer than
+        // what was left of the lease, which is renewed every third.
+        Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. } => {
+            let least = (setup.lease * 2 / 3).saturating_sub(ms(60));
+            let wait = setup.dead().saturating_sub(least);
+            Some(wait + patience(setup) * 2 + mount)
+        }
+        Fault::BrainKilled { slow: false, .. } | Fault::BrainFrozen { .. } => Some(Duration::ZERO),
+        Fault::Stopped { .. } => Some(mount),
+        Fault::Drained { .. } | Fault::Switchover { .. } => {
+            Some(if hitless { Duration::ZERO } else { mount })
+        }
+        Fault::HeartbeatsBlocked
+        | Fault::HeartbeatsBlockedOneWay { .. }
+        | Fault::EchoesBlocked
+        | Fault::CrossLinkCut
+        | Fault::SlowSideHangs { .. }
+        | Fault::Forgery
+        | Fault::VipAdded { .. } => Some(Duration::ZERO),
+        _ => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! A single fault over a cluster at rest leaves the client without an answer no longer than the design says.
+
+use std::time::Duration;
+
+use super::{Finding, Invariant, Sight, broken_everywhere};
+use crate::bounds;
+use crate::figures::Figures;
+use crate::scenario::Fault;
+use crate::world::World;
+
+/// One measurement.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) fault: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) outage: Duration,
+    pub(crate) bound: Option<Duration>,
+}
+
+#[derive(Default)]
+pub(super) struct Outages {
+    /// The world was at rest, so that the next fault is alone so far.
+    rested: bool,
+    /// The fault under way, whether it strikes a holder, and the longest outage of a group, and whether it is hitless.
+    single: Option<(usize, Vec<usize>)>,
+    longest: Duration,
+    samples: Vec<Sample>,
+    broken: Option<String>,
+}
+
+/// Name of a row in the table of figures.
+fn row(fault: &Fault, hitless: bool) -> String {
+    let moves = matches!(fault, Fault::Switchover { .. } | Fault::Drained { .. });
+    if moves && hitless { format!("{}, hitless", fault.name()) } else { fault.name().to_owned() }
+}
+
+/// The groups that a fault concerns: those held where it strikes.
+fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
+    (0..world.setup.groups.len())
+        .filter(|&group| {
+            let holder = world.holders(world.vips_of[group][0]).next();
+            match fault {
+                Fault::Switchover { group: asked, .. } | Fault::ForeignHolder { group: asked } => {
+                    *asked == group
+                }
+                other => other.on().is_none_or(|on| holder == Some(on)),
+            }
+        })
+        .collect()
+}
+
+impl Invariant for Outages {
+    fn name(&self) -> &'static str {
+        "outages"
+    }
+
+    fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
+        match *sight {
+            Sight::Fault { index, comes: true } => {
+                let concerned = concerned(world, &world.scenario.faults[index].fault);
+                self.single =
+                    (std::mem::take(&mut self.rested) && !concerned.is_empty()).then_some((index, concerned));
+                self.longest = Duration::ZERO;
+            }
+            Sight::Outage { vip, lasted, .. } => {
+                let Some((index, concerned)) = &self.single else { return Ok(()) };
+                let group = world.vips[vip.0].0;
+                if !concerned.contains(&group) {
+                    return Ok(());
+                }
+                self.longest = self.longest.max(lasted);
+                let hitless = world.setup.groups[group].hitless;
+                let planned = &world.scenario.faults[*index];
+                if let Some(bound) = bounds::outage(&world.setup, planned, hitless)
+                    && lasted > bound
+                {
+                    let address = world.vips[vip.0].1;
+                    self.broken.get_or_insert(format!(
+                        "{}: {address} not answered for {lasted:?}, at most {bound:?}",
+                        row(&planned.fault, hitless)
+                    ));
+                }
+            }
+            Sight::Rested { episode } => {
+                self.rested = true;
+                let Some((index, concerned)) = self.single.take() else { return Ok(()) };
+                if episode.len() != 1 {
+                    self.broken = None;
+                    return Ok(());
+                }
+                let planned = &world.scenario.faults[index];
+                let hitless = world.setup.groups[concerned[0]].hitless;
+                self.samples.push(Sample {
+                    fault: row(&planned.fault, hitless),
+                    heartbeat: world.setup.heartbeat,
+                    outage: self.longest,
+                    bound: bounds::outage(&world.setup, planned, hitless),
+                });
+                if let Some(text) = self.broken.take() {
+                    return broken_everywhere(text);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn figures(&self, figures: &mut Figures) {
+        figures.outages.extend(self.samples.iter().cloned());
+    }
+}
