@@ -48,7 +48,9 @@ pub(crate) fn show(span: Duration) -> String {
         }
     }
     if nanos >= 1_000_000 {
-        format!("{}ms", span.as_secs_f64() * 1e3)
+        // In whole numbers: a floating-point one would show 2.55 as 2.5500000000000003.
+        let fraction = format!("{:06}", nanos % 1_000_000);
+        format!("{}.{}ms", nanos / 1_000_000, fraction.trim_end_matches('0'))
     } else {
         format!("{}us", nanos / 1_000)
     }
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn shows_in_the_largest_whole_unit() {
-        for text in ["10ms", "1500ms", "2m", "250us", "3s", "1h"] {
+        for text in ["10ms", "1500ms", "2m", "250us", "3s", "1h", "2.55ms", "250.25ms", "1.000001ms"] {
             assert_eq!(show(parse(text).expect("valid")), text);
         }
     }
