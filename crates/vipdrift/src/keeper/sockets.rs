@@ -102,11 +102,11 @@ impl Sockets {
             .truncate(false)
             .mode(0o644)
             .open(folder.join("state"))?;
-        let mut text = String::new();
-        // Shorter than anything that could be read as "drained" counts as not drained.
-        file.read_to_string(&mut text)?;
+        let mut content = Vec::new();
+        // What cannot be read as "drained" counts as not drained, and is overwritten the next time.
+        (&mut file).take(state::LONGEST).read_to_end(&mut content)?;
         self.state = Some(file);
-        Ok(state::says_drained(&text))
+        Ok(state::says_drained(&content))
     }
 
     /// What a brain inherits.
