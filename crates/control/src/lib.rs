@@ -17,7 +17,7 @@ mod status;
 
 pub use client::{Client, ClientError};
 pub use request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest};
-pub use server::{Handler, serve};
+pub use server::{Handler, serve, serve_connection};
 pub use status::{
     Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer, PeerConfiguration, PeerState,
     Status, Vip,

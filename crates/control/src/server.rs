@@ -13,6 +13,7 @@ use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -52,20 +53,22 @@ pub async fn serve<H: Handler>(listener: UnixListener, handler: Arc<H>) {
         };
         let handler = Arc::clone(&handler);
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let handler = Arc::clone(&handler);
-                async move { Ok::<_, Infallible>(answer(&*handler, request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_headers(32)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that breaks off, or does not read its answer, is its own affair.
-            let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+            serve_connection(stream, &*handler).await;
             drop(place);
         });
     }
+}
+
+/// Serves one connection until either side ends it. Needs a tokio runtime with time.
+pub async fn serve_connection<H: Handler>(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &H) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(handler, request).await) });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(32)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks off, or does not read its answer, is its own affair.
+    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
 }
 
 type Answer = Response<Full<Bytes>>;

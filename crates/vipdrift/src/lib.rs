@@ -4,6 +4,9 @@ mod brain;
 mod cli;
 mod config;
 mod demo;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod histogram;
 mod keeper;
 mod log;

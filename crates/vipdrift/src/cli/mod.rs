@@ -7,6 +7,9 @@ mod key;
 mod table;
 mod text;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use text::status as status_text;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use super::table::{columns, row};
 const SHOWN: usize = 4;
 
 /// The status in a few lines.
-pub(super) fn status(status: &Status) -> String {
+pub(crate) fn status(status: &Status) -> String {
     let mut out = format!("node {} of cluster {}: {}\n", status.node, status.cluster, health(&status.health));
     let mut rows = vec![row(["GROUP", "ROLE", "ACTIVE", "TERM", "SINCE", "VIPS"])];
     rows.extend(status.groups.iter().map(group));

@@ -31,6 +31,8 @@ mod tests;
 use std::path::Path;
 
 pub(crate) use file::Config;
+#[cfg(feature = "fuzzing")]
+pub(crate) use file::{KeySource, hex_key};
 pub(crate) use keys::Secrets;
 pub(crate) use problem::{Refused, nearest};
 pub(crate) use resolve::{HOLD, Resolved, names_of_own_addresses};
@@ -61,12 +63,20 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Refused> {
         };
         Refused::unreadable(&file, &plain(&error), help)
     })?;
+    read(&file, bytes)
+}
+
+/// Checks the content of a file, which is shown as being from `file`.
+///
+/// # Errors
+/// Every problem found, rendered with its place.
+pub(crate) fn read(file: &str, bytes: Vec<u8>) -> Result<Loaded, Refused> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count() + 1;
-        Refused::unreadable(&file, &format!("line {line} is not UTF-8 text"), None)
+        Refused::unreadable(file, &format!("line {line} is not UTF-8 text"), None)
     })?;
-    let config = parse(&file, &text)?;
+    let config = parse(file, &text)?;
     Ok(Loaded { config, text })
 }
 

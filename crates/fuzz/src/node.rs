@@ -1,0 +1,476 @@
+//! One node of the core: a list of events made of bytes, among them raw and rightly signed datagrams and frames. Its
+//! peers speak real heartbeats, so that it gets to believe them; keeper and LAN do what the bytes say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use vipdrift_core::{
+    Action, Carry, CarryGroup, Command, Drift, Event, Failback, GroupConfig, GroupIndex, InterfaceIndex,
+    IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig,
+    Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
+};
+use vipdrift_wire::heartbeat::{
+    Echo, GroupId, GroupState, Health, Heartbeat, MAX_DATAGRAM, Message, NodeId, Role, States, Word,
+    WordKind, decode, encode,
+};
+use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
+
+use crate::Seed;
+use crate::heartbeat::bare_group;
+use crate::reader::Choices;
+use crate::seal::{keys, seal};
+
+const HEARTBEAT: Duration = Duration::from_millis(50);
+const GROUP: GroupId = GroupId(77);
+const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+const ETH0: InterfaceIndex = InterfaceIndex(0);
+const PEERS: [&str; 2] = ["alpha", "charlie"];
+/// More actions than one event can have the node want: a bound on the work that one datagram causes.
+const MOST_ACTIONS: usize = 200;
+/// Longest list of events.
+const MOST_STEPS: usize = 300;
+
+/// Runs a node through the events that `bytes` say.
+///
+/// # Panics
+///
+/// When a property is broken.
+pub fn run(bytes: &[u8]) {
+    let mut choices = Choices(bytes);
+    let mut world = World::new(&mut choices);
+    for _ in 0..MOST_STEPS {
+        if choices.is_empty() {
+            break;
+        }
+        world.step(&mut choices);
+    }
+    assert_eq!(world.node.snapshot().groups.len(), 1);
+}
+
+struct World {
+    node: Node,
+    now: Timestamp,
+    peers: [Peer; 2],
+    /// What the node was last told that the kernel holds.
+    mounted: BTreeSet<VipIndex>,
+    /// The last plan.
+    plan: Option<(Plan, BTreeSet<VipIndex>)>,
+    /// Tickets given out, and whether they were answered.
+    tickets: BTreeMap<Ticket, bool>,
+    exited: bool,
+}
+
+/// A peer that the bytes speak for.
+struct Peer {
+    id: NodeId,
+    incarnation: u64,
+    sequence: u64,
+    heard: Option<(u64, u64)>,
+    version: u32,
+    state: GroupState,
+}
+
+impl World {
+    fn new(choices: &mut Choices<'_>) -> Self {
+        let now = Timestamp::from_nanos(1_000_000_000);
+        let config = config(choices);
+        let start = if choices.below(4) == 3 {
+            Start::Resumed(Carry {
+                drained: choices.flag(),
+                plan: choices.number() >> 1,
+                groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
+            })
+        } else {
+            Start::Fresh { drained: choices.below(8) == 7 }
+        };
+        let mut world = Self {
+            node: Node::new(config, choices.number(), start, now),
+            now,
+            peers: PEERS.map(|name| Peer {
+                id: NodeId::of(name),
+                incarnation: 1,
+                sequence: 0,
+                heard: None,
+                version: 1,
+                state: bare_group(GROUP.0),
+            }),
+            mounted: BTreeSet::new(),
+            plan: None,
+            tickets: BTreeMap::new(),
+            exited: false,
+        };
+        world.drain();
+        world.give(Event::Link { interface: ETH0, facts: facts(0xff) });
+        world
+    }
+
+    fn step(&mut self, choices: &mut Choices<'_>) {
+        match choices.below(20) {
+            0 | 1 => {
+                for _ in 0..=choices.below(32) {
+                    self.next_timeout();
+                }
+            }
+            // Nothing happens for a while, and the node does not run.
+            2 => {
+                self.now = self.now + choices.span();
+                self.timeout();
+            }
+            3 => {
+                let path = self.path(choices);
+                let bytes = choices.bytes();
+                self.give(Event::Datagram { path, bytes });
+            }
+            4 => {
+                let path = self.path(choices);
+                let bytes = seal(choices.bytes());
+                self.give(Event::Datagram { path, bytes: &bytes });
+            }
+            5 => {
+                let bytes = choices.bytes();
+                self.give(Event::Frame { interface: ETH0, bytes });
+            }
+            6 | 7 => {
+                // As a living peer does it, with nothing new.
+                for peer in 0..self.peers.len() {
+                    self.speak(peer, |_| {});
+                }
+            }
+            8 | 9 => self.say(choices),
+            10 => self.change_heartbeat(choices),
+            11 => {
+                let peer = choices.below(2);
+                let Peer { id, incarnation, .. } = self.peers[peer];
+                let span = choices.span();
+                let kind = choices.pick([
+                    WordKind::Holding { at_most: span },
+                    WordKind::Resigned,
+                    WordKind::LeaseEnds { within: span },
+                ]);
+                let word = Word { sender: id, incarnation, kind };
+                let bytes = encode(&Message::Word(word), &keys());
+                self.give(Event::Datagram { path: Some(PathIndex(peer)), bytes: &bytes });
+            }
+            12 | 13 => {
+                let bytes = claim(choices);
+                self.give(Event::Frame { interface: ETH0, bytes: &bytes });
+            }
+            14 => {
+                let last = choices.pick([11, 13, 1, 100, 77]);
+                let from = Ipv4Addr::new(192, 0, 2, last).into();
+                self.give(Event::EchoReply { from });
+            }
+            15 => self.give(Event::Link { interface: ETH0, facts: facts(choices.byte()) }),
+            16 => self.apply(choices),
+            17 => {
+                let vip = VipIndex(choices.below(2));
+                let drift = choices.pick([Drift::Removed, Drift::Added]);
+                self.give(Event::Drifted { vip, drift });
+            }
+            18 => self.command(choices),
+            _ => match choices.below(4) {
+                0 => self.give(Event::ClockGap { missing: choices.span() }),
+                1 => self.give(Event::SlowSide { alive: choices.flag() }),
+                2 if choices.byte() == 99 => self.give(Event::KeeperGone),
+                _ => self.timeout(),
+            },
+        }
+    }
+
+    fn path(&self, choices: &mut Choices<'_>) -> Option<PathIndex> {
+        choices.pick([Some(PathIndex(0)), Some(PathIndex(1)), None])
+    }
+
+    /// A peer says something of the group.
+    fn say(&mut self, choices: &mut Choices<'_>) {
+        let peer = choices.below(2);
+        let ids = [self.peers[0].id, NodeId::of("bravo"), self.peers[1].id, NodeId(1)];
+        let speaker = &mut self.peers[peer];
+        speaker.version = speaker.version.wrapping_add(1);
+        speaker.state.version = speaker.version;
+        let flags = choices.byte();
+        let flag = |bit: u8| flags >> bit & 1 == 1;
+        let state = &mut speaker.state;
+        state.role = choices.pick([Role::Active, Role::Standby, Role::Fault, Role::Drained]);
+        state.term = choices.number();
+        (state.mounted, state.claiming, state.proving, state.hitless) = (flag(0), flag(1), flag(2), flag(3));
+        state.heir = flag(4).then(|| choices.pick(ids));
+        state.mac = flag(5).then(|| mac(choices));
+        state.answered_by = flag(6).then(|| mac(choices));
+        self.speak(peer, |_| {});
+    }
+
+    /// A peer says something else than it should.
+    fn change_heartbeat(&mut self, choices: &mut Choices<'_>) {
+        let peer = choices.below(2);
+        let value = choices.number();
+        let small = u32::try_from(value & 0xffff_ffff).expect("32 bits");
+        let what = choices.below(12);
+        match what {
+            0 => (self.peers[peer].incarnation, self.peers[peer].sequence) = (value, 0),
+            1 => self.peers[peer].sequence = value,
+            _ => {}
+        }
+        self.speak(peer, |heartbeat| match what {
+            2 => heartbeat.interval = Duration::from_micros(value),
+            3 => heartbeat.leaving = true,
+            4 => heartbeat.solicit = true,
+            5 => heartbeat.states_version = small,
+            6 => heartbeat.states_seen = small,
+            7 => heartbeat.states = None,
+            8 => heartbeat.echo.iter_mut().for_each(|echo| echo.age = Duration::from_micros(value)),
+            9 => heartbeat.echo.iter_mut().for_each(|echo| echo.sequence = value),
+            10 => {
+                if let Some(states) = &mut heartbeat.states {
+                    (states.base, states.count, states.groups[0].group.0) = (small, 2, value);
+                }
+            }
+            11 => {
+                heartbeat.health = Health::Drained;
+                heartbeat.config_digest = value;
+                heartbeat.slow_side_alive = false;
+            }
+            _ => {}
+        });
+    }
+
+    fn speak(&mut self, peer: usize, change: impl FnOnce(&mut Heartbeat)) {
+        let speaker = &mut self.peers[peer];
+        speaker.sequence = speaker.sequence.wrapping_add(1);
+        let mut heartbeat = Heartbeat {
+            sender: speaker.id,
+            receiver: NodeId::of("bravo"),
+            incarnation: speaker.incarnation,
+            sequence: speaker.sequence,
+            echo: speaker.heard.map(|(incarnation, sequence)| Echo {
+                incarnation,
+                sequence,
+                age: Duration::ZERO,
+            }),
+            interval: HEARTBEAT,
+            config_digest: 7,
+            health: Health::Healthy,
+            solicit: false,
+            leaving: false,
+            slow_side_alive: true,
+            states_version: speaker.version,
+            states_seen: 0,
+            states: Some(States { base: 0, index: 0, count: 1, groups: vec![speaker.state] }),
+        };
+        change(&mut heartbeat);
+        let bytes = encode(&Message::Heartbeat(heartbeat), &keys());
+        self.give(Event::Datagram { path: Some(PathIndex(peer)), bytes: &bytes });
+    }
+
+    /// The keeper answers the last plan: wholly, in part, by a failure, or says that all is lost.
+    fn apply(&mut self, choices: &mut Choices<'_>) {
+        let Some((plan, desired)) = self.plan.clone() else { return };
+        let how = choices.below(6);
+        let (mounted, failed): (Vec<_>, Vec<_>) = match how {
+            3 => (desired.iter().take(1).copied().collect(), vec![]),
+            4 => (vec![], desired.iter().map(|vip| (*vip, "refused".to_owned())).collect()),
+            5 => (vec![], vec![]),
+            _ => (desired.into_iter().collect(), vec![]),
+        };
+        self.mounted = mounted.iter().copied().collect();
+        self.give(Event::Applied { plan, mounted, failed, complete: how != 3 });
+    }
+
+    fn command(&mut self, choices: &mut Choices<'_>) {
+        let ticket = Ticket(self.tickets.len() as u64);
+        let to = choices.pick([None, Some("alpha"), Some("bravo"), Some("charlie"), Some("zulu")]);
+        let command = match choices.below(8) {
+            0..=3 => Command::Switchover { ticket, group: GroupIndex(0), to: to.map(str::to_owned) },
+            4 => Command::Drain { ticket },
+            5 | 6 => Command::Undrain { ticket },
+            _ => Command::Shutdown,
+        };
+        if command != Command::Shutdown {
+            self.tickets.insert(ticket, false);
+        }
+        self.give(Event::Command(command));
+    }
+
+    fn next_timeout(&mut self) {
+        if let Some(deadline) = self.node.next_deadline() {
+            self.now = self.now.max(deadline.at);
+        }
+        self.timeout();
+    }
+
+    fn timeout(&mut self) {
+        self.give(Event::Timeout);
+        if let Some(deadline) = self.node.next_deadline() {
+            assert!(deadline.at > self.now, "no progress: {deadline:?} at {}", self.now);
+        }
+    }
+
+    fn give(&mut self, event: Event<'_>) {
+        self.node.handle(event, self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        let mut count = 0;
+        while let Some(action) = self.node.poll_action() {
+            count += 1;
+            assert!(count < MOST_ACTIONS, "too many actions at once: {action:?}");
+            self.check(action);
+        }
+        assert_eq!(self.exited, self.node.next_deadline().is_none(), "it waits for something until its end");
+    }
+
+    fn check(&mut self, action: Action) {
+        match action {
+            Action::SendDatagram { path, bytes } => {
+                assert!(bytes.len() <= MAX_DATAGRAM);
+                if let Message::Heartbeat(said) = decode(&bytes, &keys()).expect("a datagram") {
+                    let peer = &mut self.peers[path.0];
+                    assert_eq!(said.receiver, peer.id);
+                    peer.heard = Some((said.incarnation, said.sequence));
+                }
+            }
+            Action::SendFrame { bytes, .. } => {
+                let (_, frame) = parse_frame(&bytes).expect("a frame");
+                let vip = match frame {
+                    Frame::Arp(packet) if packet.claims() == Some(V4) => VipIndex(0),
+                    Frame::Neighbor(message) if message.claims() == Some(V6) => VipIndex(1),
+                    _ => return,
+                };
+                assert!(self.mounted.contains(&vip), "announces {vip:?}, which is not mounted");
+            }
+            Action::Apply { plan, desired } => {
+                assert!(self.plan.as_ref().is_none_or(|(last, _)| plan > *last), "plans grow");
+                assert!(desired.iter().all(|vip| vip.0 < 2), "only VIPs of the configuration");
+                self.plan = Some((plan, desired));
+            }
+            Action::Reply { ticket, outcome } => {
+                let text = match outcome {
+                    Ok(text) | Err(text) => text,
+                };
+                assert!(!text.is_empty());
+                let answered = self.tickets.get_mut(&ticket).expect("a ticket that was given out");
+                assert!(!std::mem::replace(answered, true), "{ticket:?} is answered twice");
+            }
+            Action::Words(words) => {
+                for word in [words.holding, words.resigned] {
+                    assert!(matches!(decode(&word, &keys()), Ok(Message::Word(_))));
+                }
+            }
+            Action::Record(decision) => assert!(!decision.reason.is_empty(), "no reason: {decision:?}"),
+            Action::Note(note) => assert!(!note.text.is_empty()),
+            Action::Exit => {
+                self.exited = true;
+                assert!(self.tickets.values().all(|answered| *answered), "ends and owes an answer");
+            }
+            Action::SendEcho { .. } | Action::Beat { .. } | Action::Remember(_) => {}
+        }
+    }
+}
+
+fn mac(choices: &mut Choices<'_>) -> Mac {
+    Mac([2, 0, 0, 0, 0, choices.pick([1, 2, 3, 0xfe])])
+}
+
+/// Somebody asks or answers.
+fn claim(choices: &mut Choices<'_>) -> Vec<u8> {
+    let who = mac(choices);
+    let v4 = Ipv4Addr::new(192, 0, 2, choices.pick([100, 11, 13, 1, 50]));
+    let operation = choices.pick([arp::Operation::Reply, arp::Operation::Request]);
+    match choices.below(6) {
+        0 | 1 => arp::announcement(who, v4, operation),
+        2 => ndp::announcement(who, V6),
+        3 => arp::probe(who, v4),
+        4 => ndp::probe(who, V6),
+        _ => arp::request(who, v4, V4, Mac::BROADCAST),
+    }
+}
+
+/// Facts about the interface, of which some do not hold.
+fn facts(bits: u8) -> LinkFacts {
+    let bit = |number: u8| bits >> number & 1 == 1;
+    if !bit(0) {
+        return LinkFacts::default();
+    }
+    let networks = ["192.0.2.12/24", "2001:db8::12/64"].map(|net| net.parse().expect("a network"));
+    LinkFacts {
+        present: true,
+        running: bit(1),
+        mac: bit(2).then_some(Mac([2, 0, 0, 0, 0, 2])),
+        addresses: if bit(3) { networks.into() } else { vec![] },
+        gateways: if bit(4) { vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))] } else { vec![] },
+    }
+}
+
+fn config(choices: &mut Choices<'_>) -> NodeConfig {
+    let address = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+    let path = |peer, last| Path { peer: NodeIndex(peer), local: address(12), remote: address(last) };
+    let bits = choices.byte();
+    let bit = |number: u8| bits >> number & 1 == 1;
+    NodeConfig {
+        name: "bravo".into(),
+        id: NodeId::of("bravo"),
+        keys: keys(),
+        digest: 7,
+        heartbeat: HEARTBEAT,
+        dead_after: 3,
+        lease: (!bit(0)).then_some(Duration::from_secs(2)),
+        hold: Duration::from_millis(250),
+        start_wait: if bit(1) { Duration::ZERO } else { Duration::from_secs(3) },
+        peers: PEERS.map(|name| PeerConfig { name: name.into(), id: NodeId::of(name) }).into(),
+        paths: vec![path(0, 11), path(1, 13)],
+        interfaces: vec!["eth0".into()],
+        vips: ["192.0.2.100/24", "2001:db8::100/64"]
+            .map(|vip| Vip { interface: ETH0, address: vip.parse().expect("an address") })
+            .into(),
+        groups: vec![GroupConfig {
+            name: "web".into(),
+            id: GROUP,
+            interface: ETH0,
+            vips: vec![VipIndex(0), VipIndex(1)],
+            order: if bit(2) { ["bravo", "alpha", "charlie"] } else { ["alpha", "bravo", "charlie"] }
+                .map(NodeId::of)
+                .into(),
+            failback: if bit(3) { Failback::After(Duration::from_secs(1)) } else { Failback::Never },
+            occupied: if bit(4) { OccupiedPolicy::Claim } else { OccupiedPolicy::Wait },
+            switchover: if bit(5) { Switchover::Hitless } else { Switchover::Strict },
+            references: if bit(6) {
+                vec![Reference::Gateway, Reference::Address(address(50))]
+            } else {
+                vec![Reference::Auto]
+            },
+            isolated: if bit(7) { IsolatedPolicy::Keep } else { IsolatedPolicy::Release },
+        }],
+    }
+}
+
+/// Seeds of [`run`]: short stories, told in the choices above.
+#[must_use]
+pub fn seeds() -> Vec<Seed> {
+    // Configuration, fresh start, seed of the node; then timeouts until it has listened and asked.
+    let begin = |bits: u8| vec![bits, 0, 0, 1];
+    let wait = [0, 31];
+    let (speak, applied) = ([6], [16, 0]);
+    let story = |bits, steps: &[&[u8]]| [begin(bits), steps.concat()].concat();
+    let until_active: Vec<u8> = [&speak[..], &wait, &speak, &wait, &speak, &wait, &applied, &wait].concat();
+    let alpha_is_active = [8, 0, 0b10_0001, 0, 1, 0];
+    let frame = arp::announcement(Mac([2, 0, 0, 0, 0, 0xfe]), V4, arp::Operation::Reply);
+    let length = u8::try_from(frame.len()).expect("short");
+    let raw_frame = [&[5, length][..], &frame].concat();
+    let (alpha, bravo) = (NodeId::of("alpha").0.to_be_bytes(), NodeId::of("bravo").0.to_be_bytes());
+    let body = [&[1][..], &alpha, &bravo, &[0; 40], &[0, 4, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
+    let raw_body = [&[4, 0, u8::try_from(body.len()).expect("short")][..], &body].concat();
+    vec![
+        ("alone", story(0b110, &[&wait, &wait, &wait, &applied, &wait])),
+        ("takes-over", story(0, &[&alpha_is_active, &wait, &alpha_is_active, &wait, &wait, &applied, &wait])),
+        ("switchover", story(0b100_100, &[&until_active, &[18, 1, 0], &wait, &speak, &wait, &applied])),
+        ("drain", story(0b100, &[&until_active, &[18, 0, 4], &wait, &applied, &[18, 0, 5], &wait])),
+        ("foreign-holder", story(0b1_0100, &[&speak, &wait, &raw_frame, &wait, &raw_frame, &wait])),
+        ("bodies", story(0, &[&raw_body, &wait, &[10, 0, 255, 2], &wait, &[10, 1, 255, 0], &speak])),
+        ("link-lost", story(0b100, &[&until_active, &[15, 0], &wait, &[15, 0xff], &wait, &applied])),
+        ("late", story(0b1000_0100, &[&until_active, &[2, 20, 0], &wait, &applied, &[19, 0, 4, 0], &wait])),
+        ("shutdown", story(0b100, &[&until_active, &[18, 0, 7], &wait, &[16, 5], &wait])),
+    ]
+}
