@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask test` and what it is made of.
 
+mod fuzz;
 mod metadata;
 mod report;
 mod suite;
@@ -15,13 +16,21 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
 test   everything that must hold: tools, format, lints, documentation, tidiness, tests
-tidy   the walls between the packages and the rules of the text, without building anything";
+tidy   the walls between the packages and the rules of the text, without building anything
+fuzz [TARGET] [--seconds N]
+       a long run of one fuzz target, or of each, N seconds (60) each";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let chore = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => test,
-        ["tidy"] => tidy_alone,
+    let order;
+    let chore: &dyn Fn(&Metadata) -> Report = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
+        ["test"] => &test,
+        ["tidy"] => &tidy_alone,
+        ["fuzz", ref rest @ ..] if let Some(parsed) = fuzz::Order::parse(rest) => {
+            order = parsed;
+            &|metadata| fuzz::run(&order, metadata)
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -54,7 +63,11 @@ fn test(metadata: &Metadata) -> Report {
         return report;
     }
     report.step("tidy", || tidy::check(metadata));
-    report.step("format", || suite::cargo(metadata, &["fmt", "--all", "--check"]));
+    report.step("format", || {
+        suite::cargo(metadata, &["fmt", "--all", "--check"])?;
+        // A workspace of its own.
+        suite::cargo(metadata, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+    });
     report.step("lints", || {
         suite::cargo(metadata, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     });

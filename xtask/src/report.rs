@@ -14,17 +14,22 @@ pub(crate) struct Counts {
 #[derive(Default)]
 pub(crate) struct Report {
     counts: Counts,
-    failed: Vec<&'static str>,
+    failed: Vec<String>,
 }
 
 impl Report {
     /// Runs a step, showing its name, duration and end. An error may have several lines.
-    pub(crate) fn step(&mut self, name: &'static str, run: impl FnOnce() -> Result<(), String>) {
+    pub(crate) fn step(&mut self, name: &str, run: impl FnOnce() -> Result<(), String>) {
         self.tests(name, || (Counts::default(), run()));
     }
 
     /// Runs a step that runs tests.
-    pub(crate) fn tests(&mut self, name: &'static str, run: impl FnOnce() -> (Counts, Result<(), String>)) {
+    pub(crate) fn tests(
+        &mut self,
+        name: impl Into<String>,
+        run: impl FnOnce() -> (Counts, Result<(), String>),
+    ) {
+        let name = name.into();
         println!("\n== {name}");
         let start = Instant::now();
         let (counts, outcome) = run();

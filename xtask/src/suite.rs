@@ -56,7 +56,11 @@ pub(crate) fn tests(metadata: &Metadata, path: Option<&OsStr>) -> (Counts, Resul
 }
 
 fn command(metadata: &Metadata) -> Command {
-    let mut command = Command::new(metadata::cargo());
+    prepare(Command::new(metadata::cargo()), metadata)
+}
+
+/// Has a command run in the workspace, as if nobody had started this program by cargo.
+pub(crate) fn prepare(mut command: Command, metadata: &Metadata) -> Command {
     command.current_dir(&metadata.workspace_root);
     // Cargo sets these for this program, and they would make it build the same things again and again.
     for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {

@@ -14,8 +14,10 @@ const WALLS: [(&str, Imports); 10] = [
     ("vipdrift-lab", Imports::Only(&[])),
     ("vipdrift-sim", Imports::Only(&["vipdrift-core", "vipdrift-wire"])),
     ("vipdrift", Imports::Anything),
-    // Not below the daemon: it is a tool of the tests.
-    ("vipdrift-fuzz", Imports::Anything),
+    (
+        "vipdrift-fuzz",
+        Imports::Only(&["vipdrift", "vipdrift-control", "vipdrift-core", "vipdrift-sim", "vipdrift-wire"]),
+    ),
     ("xtask", Imports::Only(&[])),
 ];
 
