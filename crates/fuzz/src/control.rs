@@ -30,6 +30,8 @@ pub fn run(bytes: &[u8]) {
     let done = answers.iter().filter(|answer| answer.status == 200 && answer.body.is_some()).count();
     assert!(asked.len() >= done, "what was done had been asked for");
     for request in asked {
+        let path = format!("/v1/{}", path(&request));
+        assert!(bytes.windows(path.len()).any(|part| part == path.as_bytes()), "nobody wrote {path}");
         let (again, said) = converse(&write(&request));
         assert_eq!(again, [request], "written anew, it asks for the same");
         assert!(said.starts_with(b"HTTP/1.1 "), "a whole request is answered");
@@ -109,15 +111,23 @@ fn answers(mut said: &[u8]) -> Vec<Answer> {
     answers
 }
 
+fn path(request: &Request) -> &'static str {
+    match request {
+        Request::Status => "status",
+        Request::Switchover(_) => "switchover",
+        Request::Drain(_) => "drain",
+        Request::Undrain(_) => "undrain",
+    }
+}
+
 /// A request as a client writes it.
 fn write(request: &Request) -> Vec<u8> {
-    let (path, body) = match request {
+    let body = match request {
         Request::Status => return b"GET /v1/status HTTP/1.1\r\nhost: vipdrift\r\n\r\n".to_vec(),
-        Request::Switchover(body) => ("switchover", serde_json::to_vec(body)),
-        Request::Drain(body) => ("drain", serde_json::to_vec(body)),
-        Request::Undrain(body) => ("undrain", serde_json::to_vec(body)),
+        Request::Switchover(body) => serde_json::to_vec(body),
+        Request::Drain(body) | Request::Undrain(body) => serde_json::to_vec(body),
     };
-    post(path, &body.expect("JSON"))
+    post(path(request), &body.expect("JSON"))
 }
 
 fn post(path: &str, body: &[u8]) -> Vec<u8> {

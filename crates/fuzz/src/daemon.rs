@@ -70,6 +70,7 @@ pub fn configuration_seeds() -> Vec<Seed> {
         ("unknown-key", changed("name = \"edge\"", "name = \"edge\"\nhartbeat = \"1s\"")),
         ("unclosed", changed("vips = [\"192.0.2.100/24\"]\n", "vips = [\"192.0.2.100")),
         ("vip-of-a-node", changed("192.0.2.100/24", "192.0.2.12/24")),
+        ("no-way", changed("192.0.2.12", "2001:db8::12")),
         ("later", changed("interface =", "check = 1\nhooks = []\ninterface =")),
         (
             "wrong-types",
@@ -144,6 +145,8 @@ pub fn status_seeds() -> Vec<Seed> {
         vips: (0..6).map(vip).collect(),
     }];
     whole.counters.datagrams_rejected.insert("bad_mac".into(), 2);
+    let mut odd = whole.clone();
+    odd.groups[0].since = "2026-01-01T00:00:0\u{e9}".into();
     let json = |status| serde_json::to_vec(&status).expect("JSON");
-    vec![("empty", json(status())), ("whole", json(whole))]
+    vec![("empty", json(status())), ("whole", json(whole)), ("odd", json(odd))]
 }

@@ -51,10 +51,29 @@ fn check(bytes: &[u8]) {
             let destination: [u8; 16] = bytes[DESTINATION..MESSAGE].try_into().expect("16 bytes");
             let again = neighbor_frame(header, destination.into(), message);
             assert_eq!(parse_frame(&again), result, "written anew, it says the same");
+            let length = usize::from(u16::from_be_bytes([bytes[18], bytes[19]]));
+            let options = &bytes[MESSAGE + 24..MESSAGE + length];
+            let (told, kind) = match message {
+                ndp::Message::Solicitation { source_mac, .. } => (source_mac, 1),
+                ndp::Message::Advertisement { target_mac, .. } => (target_mac, 2),
+            };
+            assert_eq!(told, first_option(options, kind), "the first option of its kind counts");
             assert!(!message.claims().is_some_and(|ip| ip.is_multicast()));
             assert!(!message.is_probe() || message.claims().is_none(), "a probe claims nothing");
         }
     }
+}
+
+/// The link-layer address in the first option of this kind.
+fn first_option(mut options: &[u8], kind: u8) -> Option<Mac> {
+    while let [found, units, ..] = *options {
+        let (option, rest) = options.split_at(usize::from(units) * 8);
+        if found == kind {
+            return option[2..8].try_into().map(Mac).ok();
+        }
+        options = rest;
+    }
+    None
 }
 
 /// Writes an ARP packet after RFC 826, without the help of the library.
