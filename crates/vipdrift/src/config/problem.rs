@@ -140,7 +140,7 @@ fn clamp(at: &Range<usize>, source: &str) -> Range<usize> {
 }
 
 /// The text with the values of `key` and `previous_key` starred out, byte for byte, so that an error message can
-/// be pasted into a bug report. Works on text that does not parse.
+/// be pasted into a bug report; and whatever else looks like a key. Works on text that does not parse.
 fn mask_secrets(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let mut from = 0;
@@ -153,16 +153,33 @@ fn mask_secrets(text: &str) -> String {
         let rest = text[from..].trim_start_matches(['"', '\'', ' ', '\t']);
         let Some(value) = rest.strip_prefix('=').filter(|_| named) else { continue };
         let value_at = text.len() - value.len();
-        let line_end = value.find('\n').map_or(text.len(), |n| value_at + n);
-        for byte in &mut bytes[value_at..line_end] {
+        let end = value_at + value_len(value);
+        for byte in &mut bytes[value_at..end] {
             if !byte.is_ascii() || byte.is_ascii_alphanumeric() {
                 *byte = b'*';
             }
         }
-        from = line_end;
+        from = end;
+    }
+    for run in bytes.chunk_by_mut(|a, b| a.is_ascii_hexdigit() && b.is_ascii_hexdigit()) {
+        if run.len() >= KEY_LIKE {
+            run.fill(b'*');
+        }
     }
     // Only whole lines' worth of non-ASCII characters become stars, so this is still UTF-8.
     String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// So many hexadecimal digits in a row are not an address, a number or a word: half of the shortest key.
+const KEY_LIKE: usize = 16;
+
+/// How much of `value`, which begins behind `=`, belongs to the value: the line, or all lines of a string of several.
+fn value_len(value: &str) -> usize {
+    let trimmed = value.trim_start_matches([' ', '\t']);
+    let begin = value.len() - trimmed.len() + 3;
+    let quotes = ["\"\"\"", "'''"].into_iter().find(|quotes| trimmed.starts_with(quotes));
+    let closed = quotes.map_or(0, |quotes| value[begin..].find(quotes).map_or(value.len(), |at| begin + at));
+    closed + value[closed..].find('\n').unwrap_or(value.len() - closed)
 }
 
 /// The known word nearest to `word`, if one is near enough to be what was meant.
@@ -188,6 +205,25 @@ mod tests {
             masked,
             "key = \"****\"\nkey_file = \"/k\"\nprevious_key='**'\nmonkey = \"x\"\n\"key\" = \"***\"\nheartbeat"
         );
+    }
+
+    #[test]
+    fn keys_of_several_lines_are_masked_to_their_end() {
+        for quotes in ["\"\"\"", "'''"] {
+            let text =
+                format!("key = {quotes}\n00\nff{quotes} # a\nname = \"edge\"\nkey = {quotes}\nab\n\ncd");
+            let masked =
+                text.replace("00\nff", "**\n**").replace("# a", "# *").replace("ab\n\ncd", "**\n\n**");
+            assert_eq!(mask_secrets(&text), masked);
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_key_is_masked_wherever_it_stands() {
+        let text =
+            "\"k\\u0065y\" = [\n  \"00112233445566778899aabbccddeeff\"\n]\nvips = [\"2001:db8::100/64\"]";
+        let masked = text.replace("00112233445566778899aabbccddeeff", &"*".repeat(32));
+        assert_eq!(mask_secrets(text), masked);
     }
 
     #[test]
