@@ -70,6 +70,13 @@ pub fn configuration_seeds() -> Vec<Seed> {
         ("unknown-key", changed("name = \"edge\"", "name = \"edge\"\nhartbeat = \"1s\"")),
         ("unclosed", changed("vips = [\"192.0.2.100/24\"]\n", "vips = [\"192.0.2.100")),
         ("vip-of-a-node", changed("192.0.2.100/24", "192.0.2.12/24")),
+        (
+            "key-of-two-lines",
+            changed(
+                "\"000102030405060708090a0b0c0d0e0f\"",
+                "\"\"\"\n000102030405060708090a0b0c0d0e0f\n\"\"\"",
+            ),
+        ),
         ("no-way", changed("192.0.2.12", "2001:db8::12")),
         ("later", changed("interface =", "check = 1\nhooks = []\ninterface =")),
         (
