@@ -20,6 +20,10 @@ use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
 use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, Tuning};
 
+/// A plan carried over from an earlier brain is at most this: there are numbers enough behind it, and
+/// [`NEXT_PLAN`] is none of them.
+const LAST_CARRIED: Plan = Plan(u64::MAX / 2);
+
 /// The decisions of one node.
 ///
 /// Methods come in three kinds: `handle` changes the node, `poll_action` takes out what it wants done,
@@ -220,7 +224,8 @@ impl Node {
 
     fn resume(&mut self, carry: &Carry) {
         self.drained = carry.drained;
-        self.plan = Plan(carry.plan);
+        // Nobody counts that far, and what a broken brain has left must not break the next.
+        self.plan = Plan(carry.plan).min(LAST_CARRIED);
         let mut held = BTreeSet::new();
         for carried in &carry.groups {
             let Some(&index) = self.group_by_id.get(&GroupId(carried.group)) else { continue };
@@ -589,5 +594,37 @@ pub(crate) fn spell(span: Duration) -> String {
         format!("{} ms", micros / 1000)
     } else {
         format!("{} s", span.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{GROUP, config};
+    use crate::{OccupiedPolicy, Switchover};
+
+    #[test]
+    fn a_brain_can_begin_with_whatever_another_has_left() {
+        for number in [u64::MAX, u64::MAX - 1, u64::MAX / 2, 0] {
+            let group = CarryGroup { group: GROUP.0, term: number, active: true };
+            let carry = Carry { drained: false, plan: number, groups: vec![group] };
+            let config = config(Switchover::Strict, OccupiedPolicy::Wait);
+            let now = Timestamp::from_nanos(1);
+            let mut node = Node::new(config, 1, Start::Resumed(carry), now);
+            let mut plans = Vec::new();
+            let facts = crate::LinkFacts::default();
+            let mut event = Event::Link { interface: crate::InterfaceIndex(0), facts };
+            for step in 0..100 {
+                plans.extend(std::iter::from_fn(|| node.poll_action()).filter_map(|action| match action {
+                    Action::Apply { plan, desired } => Some((plan, desired.len())),
+                    _ => None,
+                }));
+                // Its interface is not there, so it lets go.
+                node.handle(event, now + Duration::from_millis(50) * step);
+                event = Event::Timeout;
+            }
+            let after = Plan(number.min(u64::MAX / 2) + 1);
+            assert_eq!(plans.first(), Some(&(after, 0)), "{number}");
+        }
     }
 }
