@@ -79,7 +79,7 @@ impl World {
         let start = if choices.below(4) == 3 {
             Start::Resumed(Carry {
                 drained: choices.flag(),
-                plan: choices.number() >> 1,
+                plan: choices.number(),
                 groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
             })
         } else {
@@ -471,6 +471,10 @@ pub fn seeds() -> Vec<Seed> {
         ("bodies", story(0, &[&raw_body, &wait, &[10, 0, 255, 2], &wait, &[10, 1, 255, 0], &speak])),
         ("link-lost", story(0b100, &[&until_active, &[15, 0], &wait, &[15, 0xff], &wait, &applied])),
         ("late", story(0b1000_0100, &[&until_active, &[2, 20, 0], &wait, &applied, &[19, 0, 4, 0], &wait])),
+        (
+            "resumed-at-the-limit",
+            [&[0b100, 3, 0, 255, 255, 1, 1][..], &wait, &speak, &wait, &applied, &wait].concat(),
+        ),
         ("shutdown", story(0b100, &[&until_active, &[18, 0, 7], &wait, &[16, 5], &wait])),
     ]
 }

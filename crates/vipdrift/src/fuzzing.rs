@@ -229,6 +229,11 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
     };
     let group = CarryGroup { group: GroupId::of("web").0, term: 3, active: true };
     let carry = Carry { drained: false, plan: 5, groups: vec![group] };
+    let limits = Carry {
+        drained: true,
+        plan: u64::MAX,
+        groups: vec![CarryGroup { group: GroupId::of("web").0, term: u64::MAX, active: true }],
+    };
     let life = Life { number: 2, epoch: 1, resumed: Some(carry.clone()), drained: false };
     let applied =
         ToBrain::Applied { plan: 5, mounted: vec![0], failed: vec![(1, "no device".into())], complete: true };
@@ -241,6 +246,7 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("apply", message::encode(&ToKeeper::Apply { plan: 6, desired: vec![0, 1] })),
         ("words", message::encode(&ToKeeper::Words { holding: vec![118, 105], resigned: vec![255] })),
         ("remember", message::encode(&ToKeeper::Remember(carry))),
+        ("remember-limits", message::encode(&ToKeeper::Remember(limits))),
         ("life", message::encode(&life)),
     ]
 }
