@@ -1,8 +1,9 @@
 //! Long runs of the fuzz targets in `fuzz/`, by libFuzzer.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::metadata::Metadata;
 use crate::report::{Counts, Report};
@@ -116,7 +117,7 @@ fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u64, metadata: &Metadata) -> R
     let build = metadata.target_directory.join("fuzz");
     let found = build.join("corpus").join(target);
     fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
-    let status = suite::prepare(Command::new(cargo_fuzz), metadata)
+    let mut child = suite::prepare(Command::new(cargo_fuzz), metadata)
         .args(["fuzz", "run", "--sanitizer", "none", "--target-dir"])
         .arg(&build)
         .arg(target)
@@ -126,9 +127,26 @@ fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u64, metadata: &Metadata) -> R
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={ONE_INPUT}"))
         .arg("-print_final_stats=1")
-        .status()
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(|error| format!("cargo-fuzz does not start: {error}"))?;
+    let mut output = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        if is_news(&String::from_utf8_lossy(&line)) {
+            let _ = std::io::stderr().write_all(&line);
+        }
+        line.clear();
+    }
+    let status = child.wait().map_err(|error| format!("cargo-fuzz: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{target}: {status}; the input is shown above")) }
+}
+
+/// Not one of the thousands of lines about single inputs that led further.
+fn is_news(line: &str) -> bool {
+    let about_one_input = line.starts_with('#') && ["NEW", "REDUCE"].iter().any(|word| line.contains(word));
+    let dictionary = line.starts_with('"') && line.contains("# Uses: ");
+    !about_one_input && !dictionary
 }
 
 #[cfg(test)]
@@ -161,5 +179,19 @@ mod tests {
         let of = |target: &str| select(&Order::parse(&[target]).unwrap(), known.clone());
         assert_eq!(of("two"), Ok(vec!["two".to_owned()]));
         assert_eq!(of("three"), Err("there is no target three; there are: one, two".to_owned()));
+    }
+
+    #[test]
+    fn news() {
+        for line in [
+            "#2097152\tpulse  cov: 169 ft: 352",
+            "#15246523\tDONE   cov: 169",
+            "thread 'a' panicked at b:1:2:",
+        ] {
+            assert!(is_news(line), "{line}");
+        }
+        for line in ["#920300\tREDUCE cov: 5048", "#1205421\tNEW    cov: 2979", "\"n==\" # Uses: 392"] {
+            assert!(!is_news(line), "{line}");
+        }
     }
 }
