@@ -10,13 +10,12 @@ use vipdrift_wire::heartbeat::{
 };
 
 use crate::Seed;
-use crate::seal::{CLUSTER, SECRET, keys, seal};
+use crate::seal::{CLUSTER, KEYS, SECRET, seal};
 
 /// Magic, version and cluster tag; and the authentication code.
 const PREFIX: usize = 9;
 const CODE: usize = 16;
 
-static KEYS: LazyLock<Keys> = LazyLock::new(keys);
 /// The same cluster with another secret, and another cluster with the same secret.
 static FOREIGN: LazyLock<[Keys; 2]> =
     LazyLock::new(|| [Keys::new(CLUSTER, b"another secret!!", None), Keys::new("ledge", SECRET, None)]);
@@ -84,8 +83,7 @@ fn check(bytes: &[u8], message: &Message) {
 /// Seeds of [`datagram`].
 #[must_use]
 pub fn datagram_seeds() -> Vec<Seed> {
-    let keys = keys();
-    let mut seeds: Vec<_> = messages().into_iter().map(|(name, it)| (name, encode(&it, &keys))).collect();
+    let mut seeds: Vec<_> = messages().into_iter().map(|(name, it)| (name, encode(&it, &KEYS))).collect();
     seeds.push(("foreign-cluster", encode(&messages()[0].1, &Keys::new("third", SECRET, None))));
     seeds.push(("foreign-key", encode(&messages()[0].1, &Keys::new(CLUSTER, b"a third secret!!", None))));
     seeds
@@ -95,7 +93,7 @@ pub fn datagram_seeds() -> Vec<Seed> {
 #[must_use]
 pub fn signed_body_seeds() -> Vec<Seed> {
     let body = |bytes: Vec<u8>| bytes[PREFIX..bytes.len() - CODE].to_vec();
-    messages().into_iter().map(|(name, it)| (name, body(encode(&it, &keys())))).collect()
+    messages().into_iter().map(|(name, it)| (name, body(encode(&it, &KEYS)))).collect()
 }
 
 pub(crate) fn bare_group(number: u64) -> GroupState {

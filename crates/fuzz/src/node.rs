@@ -19,7 +19,7 @@ use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 use crate::Seed;
 use crate::heartbeat::bare_group;
 use crate::reader::Choices;
-use crate::seal::{keys, seal};
+use crate::seal::{KEYS, seal};
 
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const GROUP: GroupId = GroupId(77);
@@ -150,7 +150,7 @@ impl World {
                     WordKind::LeaseEnds { within: span },
                 ]);
                 let word = Word { sender: id, incarnation, kind };
-                let bytes = encode(&Message::Word(word), &keys());
+                let bytes = encode(&Message::Word(word), &KEYS);
                 self.give(Event::Datagram { path: Some(PathIndex(peer)), bytes: &bytes });
             }
             12 | 13 => {
@@ -260,7 +260,7 @@ impl World {
             states: Some(States { base: 0, index: 0, count: 1, groups: vec![speaker.state] }),
         };
         change(&mut heartbeat);
-        let bytes = encode(&Message::Heartbeat(heartbeat), &keys());
+        let bytes = encode(&Message::Heartbeat(heartbeat), &KEYS);
         self.give(Event::Datagram { path: Some(PathIndex(peer)), bytes: &bytes });
     }
 
@@ -326,7 +326,7 @@ impl World {
         match action {
             Action::SendDatagram { path, bytes } => {
                 assert!(bytes.len() <= MAX_DATAGRAM);
-                if let Message::Heartbeat(said) = decode(&bytes, &keys()).expect("a datagram") {
+                if let Message::Heartbeat(said) = decode(&bytes, &KEYS).expect("a datagram") {
                     let peer = &mut self.peers[path.0];
                     assert_eq!(said.receiver, peer.id);
                     peer.heard = Some((said.incarnation, said.sequence));
@@ -356,7 +356,7 @@ impl World {
             }
             Action::Words(words) => {
                 for word in [words.holding, words.resigned] {
-                    assert!(matches!(decode(&word, &keys()), Ok(Message::Word(_))));
+                    assert!(matches!(decode(&word, &KEYS), Ok(Message::Word(_))));
                 }
             }
             Action::Record(decision) => assert!(!decision.reason.is_empty(), "no reason: {decision:?}"),
@@ -412,7 +412,7 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
     NodeConfig {
         name: "bravo".into(),
         id: NodeId::of("bravo"),
-        keys: keys(),
+        keys: KEYS.clone(),
         digest: 7,
         heartbeat: HEARTBEAT,
         dead_after: 3,
