@@ -8,7 +8,7 @@ use std::time::Duration;
 use vipdrift_core::{
     Action, Carry, CarryGroup, Command, Drift, Event, Failback, GroupConfig, GroupIndex, InterfaceIndex,
     IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig,
-    Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
+    Plan, Reference, RoleName, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
 };
 use vipdrift_wire::heartbeat::{
     Echo, GroupId, GroupState, Health, Heartbeat, MAX_DATAGRAM, Message, NodeId, Role, States, Word,
@@ -38,6 +38,11 @@ const MOST_STEPS: usize = 300;
 ///
 /// When a property is broken.
 pub fn run(bytes: &[u8]) {
+    let world = play(bytes);
+    assert_eq!(world.node.snapshot().groups.len(), 1);
+}
+
+fn play(bytes: &[u8]) -> World {
     let mut choices = Choices(bytes);
     let mut world = World::new(&mut choices);
     for _ in 0..MOST_STEPS {
@@ -46,7 +51,7 @@ pub fn run(bytes: &[u8]) {
         }
         world.step(&mut choices);
     }
-    assert_eq!(world.node.snapshot().groups.len(), 1);
+    world
 }
 
 struct World {
@@ -59,6 +64,8 @@ struct World {
     plan: Option<(Plan, BTreeSet<VipIndex>)>,
     /// Tickets given out, and whether they were answered.
     tickets: BTreeMap<Ticket, bool>,
+    /// Every role that the node has taken.
+    roles: Vec<RoleName>,
     exited: bool,
 }
 
@@ -99,6 +106,7 @@ impl World {
             mounted: BTreeSet::new(),
             plan: None,
             tickets: BTreeMap::new(),
+            roles: Vec::new(),
             exited: false,
         };
         world.drain();
@@ -359,7 +367,10 @@ impl World {
                     assert!(matches!(decode(&word, &KEYS), Ok(Message::Word(_))));
                 }
             }
-            Action::Record(decision) => assert!(!decision.reason.is_empty(), "no reason: {decision:?}"),
+            Action::Record(decision) => {
+                assert!(!decision.reason.is_empty(), "no reason: {decision:?}");
+                self.roles.push(decision.to);
+            }
             Action::Note(note) => assert!(!note.text.is_empty()),
             Action::Exit => {
                 self.exited = true;
@@ -467,7 +478,7 @@ pub fn seeds() -> Vec<Seed> {
         ("takes-over", story(0, &[&alpha_is_active, &wait, &alpha_is_active, &wait, &wait, &applied, &wait])),
         ("switchover", story(0b100_100, &[&until_active, &[18, 1, 0], &wait, &speak, &wait, &applied])),
         ("drain", story(0b100, &[&until_active, &[18, 0, 4], &wait, &applied, &[18, 0, 5], &wait])),
-        ("foreign-holder", story(0b1_0100, &[&speak, &wait, &raw_frame, &wait, &raw_frame, &wait])),
+        ("foreign-holder", story(0b100, &[&speak, &wait, &raw_frame, &wait, &raw_frame, &wait])),
         ("bodies", story(0, &[&raw_body, &wait, &[10, 0, 255, 2], &wait, &[10, 1, 255, 0], &speak])),
         ("link-lost", story(0b100, &[&until_active, &[15, 0], &wait, &[15, 0xff], &wait, &applied])),
         ("late", story(0b1000_0100, &[&until_active, &[2, 20, 0], &wait, &applied, &[19, 0, 4, 0], &wait])),
@@ -477,4 +488,34 @@ pub fn seeds() -> Vec<Seed> {
         ),
         ("shutdown", story(0b100, &[&until_active, &[18, 0, 7], &wait, &[16, 5], &wait])),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a fuzzer would begin far from where decisions are made.
+    #[test]
+    fn the_stories_go_where_their_names_say() {
+        let told: Vec<_> = seeds()
+            .into_iter()
+            .map(|(name, bytes)| (name, play(&bytes)))
+            .map(|(name, world)| {
+                format!("{name}: {:?}{}", world.roles, if world.exited { ", ends" } else { "" })
+            })
+            .collect();
+        let expected = [
+            "alone: [Active]",
+            "takes-over: [Active]",
+            "switchover: [Active]",
+            "drain: [Active, Drained]",
+            "foreign-holder: []",
+            "bodies: []",
+            "link-lost: [Active, Fault]",
+            "late: [Active, Active]",
+            "resumed-at-the-limit: [Active]",
+            "shutdown: [Active, Fault], ends",
+        ];
+        assert_eq!(told, expected);
+    }
 }
