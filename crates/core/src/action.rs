@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{GroupIndex, InterfaceIndex, PathIndex, VipIndex};
 use crate::event::{Carry, Ticket};
 use crate::snapshot::RoleName;
 
 /// Numbers the desired sets of a brain; a later one replaces all earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Plan(pub u64);
 
 /// One thing to do. The driver does them in order and never waits for one.
@@ -74,7 +76,7 @@ pub struct Words {
 }
 
 /// A change of role, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Which group.
     pub group: GroupIndex,
@@ -91,7 +93,7 @@ pub struct Decision {
 }
 
 /// Something worth a log line that is not a change of role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Somebody should look at it.
     pub warning: bool,

@@ -104,6 +104,8 @@ pub(crate) struct Done {
 
 pub(crate) struct Bench {
     pub(crate) node: Node,
+    /// The node as it was brought back from a checkpoint; it hears what the node hears.
+    pub(crate) twin: Option<Node>,
     pub(crate) now: Timestamp,
     pub(crate) puppets: [Puppet; 2],
     /// What the node was last told of the kernel.
@@ -178,6 +180,7 @@ impl Bench {
         let node = Node::new(config(switchover, occupied), 4711, Start::Fresh { drained: false }, now);
         let mut bench = Self {
             node,
+            twin: None,
             now,
             puppets: [
                 Puppet::new("alpha", Mac([2, 0, 0, 0, 0, 1])),
@@ -197,11 +200,23 @@ impl Bench {
         bench
     }
 
+    /// From here on a node that was brought back from the checkpoint of this one must do the same.
+    pub(crate) fn bring_back(&mut self) {
+        let bytes = rmp_serde::to_vec_named(&self.node.checkpoint()).expect("a state can be written down");
+        let checkpoint = rmp_serde::from_slice(&bytes).expect("and read");
+        let twin = Node::restore(checkpoint, keys());
+        assert_eq!(rmp_serde::to_vec_named(&twin.checkpoint()).expect("and written again"), bytes);
+        self.twin = Some(twin);
+    }
+
     pub(crate) fn give(&mut self, event: Event<'_>) {
         if let Event::Applied { mounted, .. } = &event {
             self.mounted = mounted.iter().copied().collect();
         }
         self.before = self.state().clone();
+        if let Some(twin) = &mut self.twin {
+            twin.handle(event.clone(), self.now);
+        }
         self.node.handle(event, self.now);
         self.drain();
         // The keeper answers at once, but only after everything that was to be done before it.
@@ -314,7 +329,15 @@ impl Bench {
         let mut count = 0;
         while let Some(action) = self.node.poll_action() {
             count += 1;
+            if let Some(twin) = &mut self.twin {
+                assert_eq!(twin.poll_action().as_ref(), Some(&action), "node and twin differ");
+            }
             self.check(action);
+        }
+        if let Some(twin) = &mut self.twin {
+            assert_eq!(twin.poll_action(), None, "the twin does more");
+            assert_eq!(twin.next_deadline(), self.node.next_deadline());
+            assert_eq!(twin.snapshot(), self.node.snapshot());
         }
         assert!(count < 200, "{count} actions in one step");
         self.done.actions += count;

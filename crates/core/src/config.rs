@@ -4,32 +4,35 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
 
 /// Position of a peer in [`NodeConfig::peers`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIndex(pub usize);
 /// Position of a group in [`NodeConfig::groups`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupIndex(pub usize);
 /// Position of an interface in [`NodeConfig::interfaces`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InterfaceIndex(pub usize);
 /// Position of a VIP in [`NodeConfig::vips`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VipIndex(pub usize);
 /// Position of a heartbeat path in [`NodeConfig::paths`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PathIndex(pub usize);
 
 /// Everything a node decides by. Indexes in it are valid; the driver has checked the rest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeConfig {
     /// This node's name.
     pub name: String,
     /// This node's id on the wire.
     pub id: NodeId,
-    /// Keys that authenticate heartbeats; they carry the cluster's identity.
+    /// Keys that authenticate heartbeats; they carry the cluster's identity. Never written down: what is read back has
+    /// those of no cluster until others are put in.
+    #[serde(skip, default = "crate::checkpoint::no_keys")]
     pub keys: Keys,
     /// Digest of the configuration, compared among peers, never elected on.
     pub digest: u64,
@@ -64,7 +67,7 @@ impl NodeConfig {
 }
 
 /// Another node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerConfig {
     /// Its name.
     pub name: String,
@@ -73,7 +76,7 @@ pub struct PeerConfig {
 }
 
 /// One pair of addresses between this node and a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Path {
     /// The peer at the other end.
     pub peer: NodeIndex,
@@ -84,7 +87,7 @@ pub struct Path {
 }
 
 /// A virtual address and where it goes on this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// The interface.
     pub interface: InterfaceIndex,
@@ -93,7 +96,7 @@ pub struct Vip {
 }
 
 /// VIPs that always move together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
     /// Its name.
     pub name: String,
@@ -118,7 +121,7 @@ pub struct GroupConfig {
 }
 
 /// When an active node hands the group back to a more preferred one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failback {
     /// Only when asked.
     Never,
@@ -127,7 +130,7 @@ pub enum Failback {
 }
 
 /// What to do when a host outside the cluster answers for a VIP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OccupiedPolicy {
     /// Stay standby and say so.
     Wait,
@@ -136,7 +139,7 @@ pub enum OccupiedPolicy {
 }
 
 /// How a planned switchover goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Switchover {
     /// The holder unmounts before the heir mounts.
     Strict,
@@ -145,7 +148,7 @@ pub enum Switchover {
 }
 
 /// A machine outside the cluster whose answer proves that the network works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reference {
     /// The gateway and neighbours seen on the segment lately.
     Auto,
@@ -156,7 +159,7 @@ pub enum Reference {
 }
 
 /// What an active node does when it finds itself isolated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IsolatedPolicy {
     /// Let the VIPs go.
     Release,

@@ -11,7 +11,7 @@ use crate::action::Plan;
 use crate::config::{GroupIndex, InterfaceIndex, PathIndex, VipIndex};
 
 /// One thing that happened. The driver drains its sockets before it reports [`Event::Timeout`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event<'a> {
     /// The deadline has come (early or spurious reports are harmless).
     Timeout,
@@ -20,6 +20,7 @@ pub enum Event<'a> {
         /// The path whose addresses it bears; `None` when it comes from no known address.
         path: Option<PathIndex>,
         /// The UDP payload.
+        #[serde(borrow, serialize_with = "crate::checkpoint::as_bytes")]
         bytes: &'a [u8],
     },
     /// An ARP or Neighbor Discovery frame was seen on an interface (never one of this node's own).
@@ -27,6 +28,7 @@ pub enum Event<'a> {
         /// Where.
         interface: InterfaceIndex,
         /// The frame with its Ethernet header.
+        #[serde(borrow, serialize_with = "crate::checkpoint::as_bytes")]
         bytes: &'a [u8],
     },
     /// An ICMP echo that [`crate::Action::SendEcho`] asked for was answered.
@@ -76,7 +78,7 @@ pub enum Event<'a> {
 }
 
 /// What was found wrong with a VIP in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Drift {
     /// It had been removed; it is mounted again.
     Removed,
@@ -85,7 +87,7 @@ pub enum Drift {
 }
 
 /// Everything known of an interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LinkFacts {
     /// The interface exists.
     pub present: bool,
@@ -100,12 +102,12 @@ pub struct LinkFacts {
 }
 
 /// Ties an [`crate::Action::Reply`] to the command that it answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// What an operator or the driver asks for. Each is answered by exactly one [`crate::Action::Reply`],
 /// but for `Shutdown`, which ends in [`crate::Action::Exit`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Move a group to `to`, or to the next healthy node. Answered when the heir is active or it has failed.
     Switchover {
@@ -131,7 +133,7 @@ pub enum Command {
 }
 
 /// How a node begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {
     /// From nothing: leftovers have been released by the keeper.
     Fresh {

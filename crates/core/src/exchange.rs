@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::heartbeat::{
     Echo, GROUPS_PER_DATAGRAM, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind, decode,
     encode,
@@ -17,7 +18,7 @@ use crate::timer::Timer;
 use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX};
 
 /// What is to be sent to a peer at the end of a step.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Letter {
     /// Please answer.
     solicit: bool,

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{GroupId, GroupState, NodeId, Role};
 
@@ -24,7 +25,7 @@ use crate::snapshot::RoleName;
 use crate::time::Timestamp;
 
 /// Why a step is taken, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Because {
     pub(crate) reason: String,
     pub(crate) evidence: Vec<String>,
@@ -36,7 +37,7 @@ pub(crate) struct Because {
 pub(crate) const NEXT_PLAN: Plan = Plan(u64::MAX);
 
 /// State of a group on this node; see the module's picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     /// Holds nothing.
     Standby,
@@ -51,14 +52,14 @@ pub(crate) enum State {
 }
 
 /// One answer for each address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Families {
     pub(crate) v4: bool,
     pub(crate) v6: bool,
 }
 
 /// A holder that unmounted and said so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Released {
     pub(crate) by: NodeId,
     pub(crate) at: Timestamp,
@@ -67,7 +68,7 @@ pub(crate) struct Released {
 }
 
 /// A planned move under way on the node that gives the group away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Handover {
     pub(crate) heir: NodeId,
     pub(crate) hitless: bool,
@@ -79,14 +80,14 @@ pub(crate) struct Handover {
 }
 
 /// A planned move that this node has been asked for and another node must make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) heir: NodeId,
     pub(crate) until: Timestamp,
 }
 
 /// Somebody waits to be told when a group is active on `heir`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub(crate) ticket: Ticket,
     pub(crate) heir: NodeId,
@@ -94,14 +95,14 @@ pub(crate) struct Waiting {
 }
 
 /// The last known holder fell silent without having let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ghost {
     pub(crate) node: NodeId,
     pub(crate) since: Timestamp,
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) state: State,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 
 use crate::event::LinkFacts;
@@ -10,7 +11,7 @@ use crate::time::Timestamp;
 use crate::tuning::{ANSWERED_LATELY, REFERENCES_MAX, ROUNDS};
 
 /// How a reference came to be one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// Named in the configuration.
     Named,
@@ -21,7 +22,7 @@ pub(crate) enum Origin {
 }
 
 /// A machine outside the cluster whose answer proves that the network works.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Referee {
     pub(crate) address: IpAddr,
     pub(crate) origin: Origin,
@@ -32,7 +33,7 @@ pub(crate) struct Referee {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Interface {
     pub(crate) name: String,
     /// `None` until the keeper has reported.

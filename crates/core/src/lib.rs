@@ -12,6 +12,7 @@ mod act;
 mod action;
 #[cfg(test)]
 mod bench;
+mod checkpoint;
 mod claim;
 mod config;
 mod decide;
@@ -37,6 +38,7 @@ mod view;
 mod watch;
 
 pub use action::{Action, Decision, Note, Plan, Words};
+pub use checkpoint::Checkpoint;
 pub use config::{
     Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy,
     Path, PathIndex, PeerConfig, Reference, Switchover, Vip, VipIndex,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::heartbeat::{GroupId, Message, NodeId, Rejected, Word, WordKind, encode};
 
 use crate::Deadline;
@@ -32,7 +33,7 @@ const LAST_CARRIED: Plan = Plan(u64::MAX / 2);
 /// **Call order.** After `new` and after every `handle`, call `poll_action` until it returns `None`, carrying out
 /// each action without waiting for it. Then wait for the next event, at most until `next_deadline`; on the
 /// deadline drain all sockets into events first and report [`Event::Timeout`] last.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Node {
     pub(crate) config: NodeConfig,
     pub(crate) tuning: Tuning,
@@ -40,6 +41,7 @@ pub struct Node {
     pub(crate) incarnation: u64,
     pub(crate) random: Random,
     pub(crate) timers: TimerTable,
+    #[serde(skip)]
     actions: VecDeque<Action>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) groups: Vec<Group>,
@@ -97,6 +99,7 @@ pub struct Node {
     /// Drained, and number of the plan, as the keeper was last told.
     remembered: (bool, u64),
     pub(crate) counters: Counters,
+    #[serde(deserialize_with = "crate::checkpoint::rejected")]
     pub(crate) rejected: BTreeMap<&'static str, u64>,
 }
 
@@ -287,6 +290,11 @@ impl Node {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Deadline> {
         if self.exited { None } else { self.timers.next() }
+    }
+
+    /// Nothing is left to be taken out.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.actions.is_empty()
     }
 
     pub(crate) fn act(&mut self, action: Action) {

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 
 use crate::config::VipIndex;
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 use crate::tuning::ROUNDS;
 
 /// Somebody answered for a VIP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) mac: Mac,
     pub(crate) vip: VipIndex,
@@ -20,7 +21,7 @@ pub(crate) struct Answer {
 }
 
 /// What is known of the occupancy of a group's VIPs.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Occupancy {
     /// When the present series of questions began.
     asking_since: Option<Timestamp>,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{GroupId, GroupState, Health, Heartbeat, NodeId, Role};
 
@@ -21,7 +22,7 @@ const SENT_MAX: usize = 128;
 const RETIRED_MAX: usize = 8;
 
 /// How a peer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Liveness {
     /// Never heard since start.
     Unknown,
@@ -40,7 +41,7 @@ pub(crate) enum Liveness {
 }
 
 /// Whether a machine's kernel answers, asked by ARP, Neighbor Solicitation or ICMP echo for its own address.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Kernel {
     pub(crate) last_answer: Option<Timestamp>,
     pub(crate) mac: Option<Mac>,
@@ -117,7 +118,7 @@ impl Kernel {
 }
 
 /// A group as a peer last described it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Remote {
     pub(crate) state: GroupState,
     /// Since when it has been standby without a break.
@@ -125,7 +126,7 @@ pub(crate) struct Remote {
 }
 
 /// Parts of a change of group states that came in several datagrams.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Collecting {
     version: u32,
     base: u32,
@@ -147,7 +148,7 @@ pub(crate) enum Heard {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) id: NodeId,

@@ -232,6 +232,24 @@ proptest! {
     }
 
     #[test]
+    fn a_node_that_is_brought_back_does_the_same(
+        ops in history(),
+        hitless in any::<bool>(),
+        at in prop::collection::btree_set(0usize..60, 1..6),
+    ) {
+        let switchover = if hitless { Switchover::Hitless } else { Switchover::Strict };
+        let bench = Bench::new(switchover, OccupiedPolicy::Wait);
+        let mut trial = Trial { bench, tickets: 0, answers: BTreeMap::new() };
+        for (number, op) in ops.into_iter().enumerate() {
+            if at.contains(&number) {
+                trial.bench.bring_back();
+            }
+            trial.apply(op);
+        }
+        trial.bench.pass(Duration::from_secs(5));
+    }
+
+    #[test]
     fn the_timer_table_is_a_sorted_list(
         steps in prop::collection::vec((0u8..4, 0usize..4, 0u64..50), 0..80),
     ) {

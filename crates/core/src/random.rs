@@ -1,7 +1,9 @@
 //! Numbers drawn from the seed that the driver hands in.
 
+use serde::{Deserialize, Serialize};
+
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to spread timers and name incarnations.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Random(u64);
 
 impl Random {

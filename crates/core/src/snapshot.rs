@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 
 use crate::config::InterfaceIndex;
@@ -63,7 +64,7 @@ pub enum PeerStateName {
 }
 
 /// Role of a node in a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoleName {
     /// Holds the group's VIPs.
     Active,
@@ -108,13 +109,14 @@ pub struct VipSnapshot {
 }
 
 /// Counted observations since start.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
     /// Heartbeat datagrams sent.
     pub heartbeats_sent: u64,
     /// Heartbeat datagrams accepted.
     pub heartbeats_heard: u64,
     /// Datagrams rejected, by reason, in a fixed order.
+    #[serde(skip)]
     pub datagrams_rejected: Vec<(&'static str, u64)>,
     /// Frames that could not be parsed.
     pub frames_rejected: u64,

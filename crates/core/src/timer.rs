@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Deadline;
 use crate::time::Timestamp;
 
 /// What may come due. Numbers are indexes of peers, groups or interfaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Timer {
     /// Send heartbeats.
     Heartbeat,
@@ -75,7 +77,7 @@ impl Timer {
 }
 
 /// At most one deadline for each timer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TimerTable {
     by_timer: BTreeMap<Timer, Timestamp>,
     by_time: BTreeSet<(Timestamp, Timer)>,

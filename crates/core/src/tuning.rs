@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::NodeConfig;
 
 /// Unanswered rounds of questions after which silence is taken for an answer.
@@ -76,7 +78,7 @@ pub fn beat_interval(heartbeat: Duration) -> Duration {
 }
 
 /// Derived times of a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Tuning {
     /// H.
     pub(crate) heartbeat: Duration,

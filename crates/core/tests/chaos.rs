@@ -279,6 +279,19 @@ fn run_all(weather: Weather, seeds: std::ops::Range<u64>) -> Figures {
 }
 
 #[test]
+fn a_node_that_is_brought_back_from_a_checkpoint_does_the_same() {
+    for (weather, seeds) in [(Weather::Fair, 0..20), (Weather::Rough, 100..120), (Weather::Storm, 200..220)] {
+        for seed in seeds {
+            let mut run = Run::new(Scenario::draw(seed, weather));
+            run.world.twins = Some(world::random::Random::new(seed));
+            run.faults();
+            run.all_well();
+            run.world.run(RECOVERY);
+        }
+    }
+}
+
+#[test]
 fn in_fair_weather_nobody_ever_shares_a_vip() {
     run_all(Weather::Fair, 0..105);
 }

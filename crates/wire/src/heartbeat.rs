@@ -18,6 +18,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Mac;
@@ -26,7 +27,7 @@ mod codec;
 mod keys;
 mod rejected;
 
-pub use codec::{decode, encode};
+pub use codec::{decode, encode, resign, without_code};
 pub use keys::Keys;
 pub use rejected::{Malformed, Rejected};
 
@@ -39,7 +40,7 @@ pub const MAX_DATAGRAM: usize = 1400;
 pub const GROUPS_PER_DATAGRAM: usize = (MAX_DATAGRAM - codec::HEARTBEAT_MAX) / codec::GROUP_MAX;
 
 /// A node on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
 impl NodeId {
@@ -51,7 +52,7 @@ impl NodeId {
 }
 
 /// A group on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupId(pub u64);
 
 impl GroupId {
@@ -139,7 +140,7 @@ pub struct Echo {
 }
 
 /// A node's own health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Health {
     /// Eligible.
     Healthy,
@@ -163,7 +164,7 @@ pub struct States {
 }
 
 /// A group as the sender of a heartbeat sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupState {
     /// Which group.
     pub group: GroupId,
@@ -191,7 +192,7 @@ pub struct GroupState {
 }
 
 /// A node's role in a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Holds the group's VIPs.
     Active,

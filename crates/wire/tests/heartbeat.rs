@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{
     Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, MAX_DATAGRAM, Malformed,
-    Message, NodeId, Rejected, Role, States, Word, WordKind, decode, encode,
+    Message, NodeId, Rejected, Role, States, Word, WordKind, decode, encode, resign, without_code,
 };
 
 const SECRET: &[u8] = b"0123456789abcdef";
@@ -100,6 +100,42 @@ fn large() -> Heartbeat {
 
 fn word(kind: WordKind) -> Message {
     Message::Word(Word { sender: NodeId(0x0102_0304_0506_0708), incarnation: 9, kind })
+}
+
+#[test]
+fn signed_anew_it_says_the_same_to_others() {
+    let other = Keys::new("edge", b"fedcba9876543210", None);
+    let message = Message::Heartbeat(large());
+    let before = encode(&message, &keys());
+    let mut bytes = before.clone();
+    assert!(resign(&mut bytes, &keys(), &other));
+    assert_eq!(bytes, encode(&message, &other));
+    assert_eq!(decode(&bytes, &keys()), Err(Rejected::BadMac));
+    assert_eq!(without_code(&bytes), without_code(&before));
+    // Signed with the older of two keys.
+    let both = Keys::new("edge", b"a new secret, 16", Some(SECRET));
+    let mut bytes = before.clone();
+    assert!(resign(&mut bytes, &both, &other));
+    assert_eq!(bytes, encode(&message, &other));
+    // Rightly signed, and yet not a message: that is still what is wrong with it.
+    let mut bytes = seal(9, &[1, 2, 3]);
+    assert!(resign(&mut bytes, &keys(), &other));
+    assert_eq!(decode(&bytes, &other), Err(Rejected::Malformed(Malformed::Kind)));
+}
+
+proptest! {
+    #[test]
+    fn what_is_not_authentic_stays_as_it_is(bytes in vec(any::<u8>(), 0..1500), spoilt in 0usize..58) {
+        let other = Keys::new("edge", b"fedcba9876543210", None);
+        let mut forged = encode(&Message::Heartbeat(small()), &keys());
+        forged[spoilt] ^= 1;
+        for bytes in [bytes, forged] {
+            let mut after = bytes.clone();
+            prop_assert!(!resign(&mut after, &keys(), &other));
+            prop_assert_eq!(&after, &bytes);
+            prop_assert_eq!(decode(&bytes, &keys()), decode(&bytes, &other));
+        }
+    }
 }
 
 #[test]

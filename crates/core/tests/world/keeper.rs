@@ -42,6 +42,8 @@ pub(crate) struct Host {
     pub(crate) ip: Ipv4Addr,
     pub(crate) mac: Mac,
     pub(crate) node: Option<Node>,
+    /// The node as it was brought back from a checkpoint; it hears what the node hears.
+    pub(super) twin: Option<Node>,
     /// Addresses that the kernel holds and answers for.
     pub(crate) vips: BTreeSet<VipIndex>,
     /// What the brain was last told of them.
@@ -95,6 +97,7 @@ impl Host {
             ip,
             mac,
             node: None,
+            twin: None,
             vips: BTreeSet::new(),
             told: BTreeSet::new(),
             lease_ends: BTreeMap::new(),
@@ -186,6 +189,7 @@ impl World {
         host.waiting.clear();
         host.told = host.vips.clone();
         host.node = Some(node);
+        host.twin = None;
         self.drain(index);
     }
 

@@ -16,8 +16,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipdrift_core::{
-    Action, Command, Event, GroupIndex, InterfaceIndex, LinkFacts, Node, PathIndex, Plan, RoleName, Start,
-    Ticket, Timestamp, VipIndex,
+    Action, Checkpoint, Command, Event, GroupIndex, InterfaceIndex, LinkFacts, Node, PathIndex, Plan,
+    RoleName, Start, Ticket, Timestamp, VipIndex,
 };
 use vipdrift_wire::{Frame, parse_frame};
 
@@ -105,6 +105,8 @@ pub(crate) struct World {
     pub(crate) contests: Vec<Contest>,
     /// What the nodes decided and noted, in order.
     pub(crate) log: Vec<String>,
+    /// Now and then each node gets a twin from its own checkpoint, which must do the same from then on.
+    pub(crate) twins: Option<Random>,
 }
 
 impl World {
@@ -125,6 +127,7 @@ impl World {
             nobody: Duration::ZERO,
             contests: Vec::new(),
             log: Vec::new(),
+            twins: None,
         }
     }
 
@@ -174,6 +177,14 @@ impl World {
                     host.open.insert(*ticket);
                 }
                 _ => {}
+            }
+            if let Some(random) = &mut self.twins {
+                if random.chance(if host.twin.is_some() { 2 } else { 100 }) {
+                    host.twin = Some(twin(node, config(&self.setup, index).keys));
+                }
+                if let Some(twin) = &mut host.twin {
+                    twin.handle(event.clone(), now);
+                }
             }
             node.handle(event, now);
             self.drain(index);
@@ -345,8 +356,18 @@ impl World {
 
     fn drain(&mut self, index: usize) {
         while let Some(action) = self.hosts[index].node.as_mut().and_then(Node::poll_action) {
-            self.hosts[index].actions += 1;
+            let host = &mut self.hosts[index];
+            host.actions += 1;
+            if let Some(twin) = &mut host.twin {
+                assert_eq!(twin.poll_action().as_ref(), Some(&action), "{} and its twin differ", name(index));
+            }
             self.carry_out(index, action);
+        }
+        let host = &mut self.hosts[index];
+        if let (Some(node), Some(twin)) = (&host.node, &mut host.twin) {
+            assert_eq!(twin.poll_action(), None, "{}'s twin does more", name(index));
+            assert_eq!(twin.next_deadline(), node.next_deadline(), "{} and its twin differ", name(index));
+            assert_eq!(twin.snapshot(), node.snapshot(), "{} and its twin differ", name(index));
         }
         if self.hosts[index].exited && self.hosts[index].node.take().is_some() {
             let open = &self.hosts[index].open;
@@ -406,4 +427,13 @@ impl World {
             Action::Exit => self.hosts[index].exited = true,
         }
     }
+}
+
+/// The node as it comes back from a checkpoint.
+fn twin(node: &Node, keys: vipdrift_wire::heartbeat::Keys) -> Node {
+    let bytes = rmp_serde::to_vec_named(&node.checkpoint()).unwrap();
+    let checkpoint: Checkpoint = rmp_serde::from_slice(&bytes).unwrap();
+    let twin = Node::restore(checkpoint, keys);
+    assert_eq!(rmp_serde::to_vec_named(&twin.checkpoint()).unwrap(), bytes, "written down again");
+    twin
 }
