@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::file::{Config, Prefer};
 
 /// The first 8 bytes of the SHA-256 of everything in `config` that the nodes have to agree on: without comments,
-/// layout, keys, and the control socket, which is a matter of the machine.
+/// layout, keys, the control socket and the journal, which are matters of the machine.
 pub(crate) fn of(config: &Config) -> u64 {
     let mut text = String::from("vipdrift configuration 1\n");
     let c = &config.cluster;

@@ -12,7 +12,7 @@ use vipdrift_core::{Failback, IsolatedPolicy, OccupiedPolicy, Reference, Switcho
 
 use super::problem::{Problem, Problems};
 use super::section::Section;
-use super::{address, duration};
+use super::{address, duration, size};
 
 /// The whole file.
 #[derive(Debug, Clone)]
@@ -35,6 +35,16 @@ pub(crate) struct Cluster {
     pub(crate) start_wait: Duration,
     pub(crate) port: u16,
     pub(crate) user: String,
+    pub(crate) journal: Option<Journal>,
+}
+
+/// Where the journal goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Journal {
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    /// What the files of a node may take together, in bytes.
+    pub(crate) limit: u64,
 }
 
 /// The lifetime of mounted addresses.
@@ -193,6 +203,7 @@ fn cluster(section: &Section<'_>) -> Option<Cluster> {
     let user = section.parsed("user", |text| {
         if text.is_empty() { Err("the name of a user is expected".into()) } else { Ok(text.to_owned()) }
     });
+    let journal = journal(section);
     section.finish();
     Some(Cluster {
         name: name?.into_inner(),
@@ -205,7 +216,43 @@ fn cluster(section: &Section<'_>) -> Option<Cluster> {
         start_wait,
         port: port.unwrap_or(vipdrift_wire::heartbeat::PORT),
         user: user.map_or_else(|| "vipdrift".to_owned(), Spanned::into_inner),
+        journal,
     })
+}
+
+fn journal(section: &Section<'_>) -> Option<Journal> {
+    const DEFAULT: u64 = 64 << 20;
+    const RANGE: std::ops::RangeInclusive<u64> = 4 << 20..=16 << 30;
+    let folder = section.parsed("journal", |text| {
+        if text == "off" {
+            return Ok(None);
+        }
+        let path = PathBuf::from(text);
+        if path.is_absolute() {
+            Ok(Some(path))
+        } else {
+            Err("expected the absolute path of a folder, or \"off\"".into())
+        }
+    });
+    let limit = section.parsed("journal_limit", |text| {
+        let bytes = size::parse(text)?;
+        if RANGE.contains(&bytes) {
+            return Ok(bytes);
+        }
+        Err(format!("expected {} to {}", size::show(*RANGE.start()), size::show(*RANGE.end())))
+    });
+    if section.get("journal_limit").is_some() && section.get("journal").is_none() {
+        section.problems.add(
+            Problem::at(
+                section.key_at("journal_limit"),
+                "`journal_limit` without `journal` limits nothing",
+                "there is no journal",
+            )
+            .help("for example: journal = \"/var/lib/vipdrift/journal\", or journal = \"off\""),
+        );
+    }
+    let folder = folder?.into_inner()?;
+    Some(Journal { folder, limit: limit.map_or(DEFAULT, Spanned::into_inner) })
 }
 
 fn node(section: &Section<'_>) -> Option<NodeEntry> {

@@ -10,6 +10,8 @@
 //! | `[cluster] previous_key`, `previous_key_file` | none | a second key that is accepted, for changing keys without a gap |
 //! | `[cluster] port` | `5798` | UDP port of the heartbeats |
 //! | `[cluster] user` | `"vipdrift"` | user that the brain becomes when started as root; `nobody` if there is none of that name. Members of the group of that name may use the control socket |
+//! | `[cluster] journal` | `"off"` | folder of the journal: everything that the core of each node hears and decides |
+//! | `[cluster] journal_limit` | `"64MiB"` | what the journal of a node may take on the disk, 4 MiB or more |
 //! | `[[group]] as_source` | `false` | the kernel may choose the VIP as source address of new connections |
 //!
 //! `prefer` names the first nodes of the order; nodes that it leaves out follow as they stand in the file, so every node
@@ -24,13 +26,14 @@ mod keys;
 mod problem;
 mod resolve;
 mod section;
+pub(crate) mod size;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-pub(crate) use file::Config;
+pub(crate) use file::{Config, Journal};
 #[cfg(feature = "fuzzing")]
 pub(crate) use file::{KeySource, hex_key};
 pub(crate) use keys::Secrets;

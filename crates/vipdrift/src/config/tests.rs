@@ -144,6 +144,12 @@ const CASES: &[Case] = &[
     (EDGE, "name = \"edge\"\nlease = \"0s\"", "4:9", "`lease` of [cluster] is not valid", "expected 1s to 1h, or \"off\"", ""),
     (EDGE, "name = \"edge\"\nheartbeat = \"1s\"\nlease = \"3s\"", "5:9", "the lease must be longer than the dead time, which is 3s", "3s here", "raise `lease`, or lower `heartbeat` or `dead_after`"),
     (EDGE, "name = \"edge\"\nheartbeat = \"1s\"", "2:1", "the lease must be longer than the dead time, which is 3s", "2s here", "raise `lease`"),
+    (EDGE, "name = \"edge\"\njournal = \"journal\"", "4:11", "`journal` of [cluster] is not valid", "expected the absolute path of a folder, or \"off\"", ""),
+    (EDGE, "name = \"edge\"\njournal = \"/j\"\njournal_limit = \"64\"", "5:17", "`journal_limit` of [cluster] is not valid", "the unit is missing, for example `64MiB`", ""),
+    (EDGE, "name = \"edge\"\njournal = \"/j\"\njournal_limit = \"64MB\"", "5:17", "`journal_limit` of [cluster] is not valid", "did you mean `64MiB`?", ""),
+    (EDGE, "name = \"edge\"\njournal = \"/j\"\njournal_limit = \"1MiB\"", "5:17", "`journal_limit` of [cluster] is not valid", "expected 4MiB to 16GiB", ""),
+    (EDGE, "name = \"edge\"\njournal = \"/j\"\njournal_limti = \"8MiB\"", "5:1", "unknown key `journal_limti`", "not a key of [cluster]", "did you mean `journal_limit`?"),
+    (EDGE, "name = \"edge\"\njournal_limit = \"64MiB\"", "4:1", "`journal_limit` without `journal` limits nothing", "there is no journal", "journal = \"/var/lib/vipdrift/journal\""),
     (EDGE, "name = \"edge\"\nport = 70000", "4:8", "`port` of [cluster] is out of range", "expected 1 to 65535", ""),
     (EDGE, "name = \"\"", "3:8", "`name` of [cluster] is not valid", "a name must not be empty", ""),
     (EDGE, "name = \"my edge\"", "3:8", "`name` of [cluster] is not valid", "a name is made of letters, digits", ""),
@@ -254,6 +260,17 @@ fn defaults_are_those_of_the_contract() {
 }
 
 #[test]
+fn there_is_no_journal_unless_it_is_asked_for() {
+    let journal =
+        |lines: &str| accepted(&changed(EDGE, &format!("name = \"edge\"\n{lines}"))).cluster.journal;
+    assert_eq!(journal(""), None);
+    assert_eq!(journal("journal = \"off\"\njournal_limit = \"8MiB\""), None);
+    let there = |limit| Some(Journal { folder: "/j".into(), limit });
+    assert_eq!(journal("journal = \"/j\""), there(64 << 20));
+    assert_eq!(journal("journal = \"/j\"\njournal_limit = \"4 MiB\""), there(4 << 20));
+}
+
+#[test]
 fn prefer_puts_first_and_leaves_nobody_out() {
     let order = |prefer: &str| {
         let config = accepted(&changed(LAN, &format!("interface = \"lan\"\nprefer = {prefer}")));
@@ -297,6 +314,11 @@ fn the_digest_means_the_meaning() {
         digest(&changed("[cluster]", "[control]\nsocket = \"/run/s\"\n[cluster]")),
         good,
         "the socket"
+    );
+    assert_eq!(
+        digest(&changed(EDGE, "name = \"edge\"\njournal = \"/var/lib/vipdrift/journal\"")),
+        good,
+        "the journal: a node may keep one to look into it"
     );
     for (from, to) in [
         (EDGE, "name = \"edge\"\nheartbeat = \"50ms\""),
