@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vipdrift_wire::heartbeat::{Keys, Rejected};
 
+use crate::config::NodeConfig;
 use crate::node::Node;
 
 /// Why the core rejects datagrams that [`vipdrift_wire::heartbeat::decode`] accepts.
@@ -27,6 +28,18 @@ impl Node {
     pub fn checkpoint(&self) -> impl Serialize + '_ {
         debug_assert!(self.is_drained(), "poll_action was not drained");
         self
+    }
+
+    /// Names this life of the node; the peers are told.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// What it decides by.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
     }
 
     /// The node that was written down, with these keys. Keys of another secret serve where what it sends goes nowhere and

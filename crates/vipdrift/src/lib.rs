@@ -8,6 +8,7 @@ mod demo;
 #[doc(hidden)]
 pub mod fuzzing;
 mod histogram;
+mod journal;
 mod keeper;
 mod log;
 mod message;

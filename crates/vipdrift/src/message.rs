@@ -49,6 +49,8 @@ pub(crate) struct Descriptors {
     pub(crate) control: i32,
     /// Where the drained state is kept, if it can be.
     pub(crate) state: Option<i32>,
+    /// The files of the journal; none if there is no journal.
+    pub(crate) journal: Vec<i32>,
 }
 
 /// What is different for every brain.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use vipdrift_core::{
-    Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Plan, RoleName,
-    Ticket, Timestamp, VipIndex,
+    Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Plan, Ticket,
+    Timestamp, VipIndex,
 };
 use vipdrift_platform::pipe::{MessagePipe, Received};
 use vipdrift_platform::poll::{Poller, Ready, Timer, Wake};
@@ -22,6 +22,8 @@ use super::now;
 use super::wires::Wires;
 use crate::config::Resolved;
 use crate::histogram::Histogram;
+use crate::journal::Scribe;
+use crate::journal::replay::role;
 use crate::log::Log;
 use crate::message::{LONGEST, ToBrain, ToKeeper, encode};
 
@@ -87,6 +89,8 @@ pub(super) struct HeartParts {
     pub(super) log: Log,
     pub(super) epoch: u64,
     pub(super) real_time: bool,
+    /// Keeps the journal, if there is one.
+    pub(super) scribe: Option<Scribe>,
 }
 
 /// What is known of the other thread.
@@ -204,6 +208,9 @@ impl Heart {
             }
             self.poller.wait(&mut ready, Some(Duration::from_millis(5)))?;
         }
+        if let Some(scribe) = self.parts.scribe.take() {
+            scribe.finish(&self.parts.node);
+        }
         Ok(())
     }
 
@@ -235,7 +242,11 @@ impl Heart {
     }
 
     fn handle(&mut self, event: Event<'_>) {
-        self.parts.node.handle(event, now());
+        let at = now();
+        if let Some(scribe) = &mut self.parts.scribe {
+            scribe.heard(&event, at);
+        }
+        self.parts.node.handle(event, at);
         self.act();
     }
 
@@ -284,14 +295,13 @@ impl Heart {
 
     fn hear_wires(&mut self, [datagrams, frames, echoes]: [bool; 3]) {
         let Self { parts, interfaces, outgoing, .. } = self;
-        let HeartParts { node, wires, .. } = parts;
+        let HeartParts { node, wires, scribe, .. } = parts;
         let mut actions = Vec::new();
         // The core is to be drained after every event; what it wants done is done when the sockets are empty, so that
         // nothing is decided on half of what has arrived.
         if datagrams {
             wires.datagrams(|path, bytes| {
-                node.handle(Event::Datagram { path, bytes }, now());
-                actions.extend(std::iter::from_fn(|| node.poll_action()));
+                step(node, scribe, Event::Datagram { path, bytes }, &mut actions);
             });
         }
         if frames {
@@ -299,14 +309,12 @@ impl Heart {
                 let Some(position) = interfaces.iter().position(|(known, _)| *known == Some(index)) else {
                     return;
                 };
-                node.handle(Event::Frame { interface: InterfaceIndex(position), bytes }, now());
-                actions.extend(std::iter::from_fn(|| node.poll_action()));
+                step(node, scribe, Event::Frame { interface: InterfaceIndex(position), bytes }, &mut actions);
             });
         }
         if echoes {
             wires.echoes(|from| {
-                node.handle(Event::EchoReply { from }, now());
-                actions.extend(std::iter::from_fn(|| node.poll_action()));
+                step(node, scribe, Event::EchoReply { from }, &mut actions);
             });
         }
         debug_assert!(outgoing.is_empty());
@@ -366,6 +374,9 @@ impl Heart {
             self.keeper_heard = now;
             self.slow.moved = now;
         }
+        if self.parts.scribe.as_ref().is_some_and(Scribe::is_over) {
+            self.parts.scribe = None;
+        }
         self.watch_keeper(now);
         self.watch_slow_side(now);
     }
@@ -408,9 +419,15 @@ impl Heart {
     /// Carries out everything that the core wants done.
     fn act(&mut self) {
         while let Some(action) = self.parts.node.poll_action() {
+            if let Some(scribe) = &mut self.parts.scribe {
+                scribe.did(&action);
+            }
             self.carry_out(action);
         }
         self.send_frames();
+        if let Some(scribe) = &mut self.parts.scribe {
+            scribe.done(&self.parts.node);
+        }
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -492,12 +509,18 @@ impl Heart {
     }
 }
 
-/// A role in a word.
-fn role(role: RoleName) -> &'static str {
-    match role {
-        RoleName::Active => "active",
-        RoleName::Standby => "standby",
-        RoleName::Fault => "fault",
-        RoleName::Drained => "drained",
+/// Gives the core an event whose actions are to be carried out later.
+fn step(node: &mut Node, scribe: &mut Option<Scribe>, event: Event<'_>, actions: &mut Vec<Action>) {
+    let at = now();
+    let Some(scribe) = scribe else {
+        node.handle(event, at);
+        return actions.extend(std::iter::from_fn(|| node.poll_action()));
+    };
+    scribe.heard(&event, at);
+    node.handle(event, at);
+    while let Some(action) = node.poll_action() {
+        scribe.did(&action);
+        actions.push(action);
     }
+    scribe.done(node);
 }

@@ -24,6 +24,7 @@ use self::heart::{Heart, HeartParts};
 use self::slow::SlowParts;
 use self::wires::Wires;
 use crate::config::{self, Resolved};
+use crate::journal::{self, Birth};
 use crate::log::Log;
 use crate::message::{Life, Setup};
 
@@ -58,6 +59,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
     let control = UnixListener::from(process::inherited(setup.descriptors.control).map_err(text)?);
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
+    let take = |number: &i32| process::inherited(*number).map(std::fs::File::from);
+    let files = setup.descriptors.journal.iter().map(take).collect::<Result<Vec<_>, _>>().map_err(text)?;
 
     // One thread until here: privileges belong to threads.
     let account = setup.account.map(|(name, uid, gid)| Account { name, uid, gid });
@@ -97,7 +100,22 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
     let node_config = resolved.node_config(setup.secrets.keys(&config.cluster.name));
-    let node = Node::new(node_config, u64::from_ne_bytes(seed), start, now());
+    let (seed, at) = (u64::from_ne_bytes(seed), now());
+    let scribe = match &config.cluster.journal {
+        Some(journal) if !files.is_empty() => {
+            let parts = journal::Parts {
+                files,
+                limit: journal.limit,
+                cluster: config.cluster.name.clone(),
+                log: log.clone(),
+            };
+            let birth = Birth { config: node_config.clone(), seed, start: start.clone(), at };
+            let begun = journal::start(parts, birth);
+            begun.map_err(|why| log.warning(format_args!("no journal: {why}"))).ok()
+        }
+        _ => None,
+    };
+    let node = Node::new(node_config, seed, start, at);
     let parts = HeartParts {
         node,
         resolved,
@@ -109,6 +127,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         log: log.clone(),
         epoch: life.epoch,
         real_time: grants.real_time(),
+        scribe,
     };
     let ended = Heart::new(parts).and_then(Heart::run);
     drop(signals);

@@ -4,6 +4,7 @@
 mod check;
 mod daemon;
 mod key;
+mod replay;
 mod table;
 mod text;
 
@@ -66,6 +67,14 @@ enum Command {
     /// Make this node eligible again
     #[command(after_help = "Example:\n  vipdrift undrain")]
     Undrain(NodeCommand),
+    /// Put a journal through the decisions once more: what was decided, why, and whether it comes out the same
+    #[command(after_help = "Examples:\n  vipdrift replay /var/lib/vipdrift/journal\n  \
+                            vipdrift replay ./alpha-1.journal --group web --events \\\n    \
+                            --from 2026-01-01T12:00:00Z --until 2026-01-01T12:00:01Z\n\n\
+                            Journals are switched on with `journal` in [cluster]. A folder may hold those of several \
+                            nodes. Whatever is shown, all is compared; where record and replay differ, the first \
+                            place is told and the exit status is 1.")]
+    Replay(Replay),
     /// Show a cluster, a client and the main faults on this one machine, in namespaces
     #[command(after_help = "Examples:\n  vipdrift demo\n  vipdrift demo --json\n  \
                             vipdrift demo --runs 20 --fault host_dead --fault graceful_stop")]
@@ -141,6 +150,30 @@ struct NodeCommand {
     place: Where,
 }
 
+#[derive(Debug, Args)]
+struct Replay {
+    /// A journal file, or a folder of them
+    journal: PathBuf,
+    /// Only the journal of this node
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Show only decisions about this group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Show only what happened at or after this moment, such as 2026-01-01T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<jiff::Timestamp>,
+    /// Show only what happened before this moment
+    #[arg(long, value_name = "TIME")]
+    until: Option<jiff::Timestamp>,
+    /// Show every event, and everything that the core said
+    #[arg(long)]
+    events: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// Reads the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
     let status = match Cli::parse().command {
@@ -150,6 +183,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(args.out.as_deref()),
         Command::Switchover(args) => daemon::switchover(&args.place, args.group, args.to),
+        Command::Replay(args) => replay::run(&args),
         Command::Drain(args) => daemon::drain(&args.place, args.node),
         Command::Undrain(args) => daemon::undrain(&args.place, args.node),
         Command::Brain { setup, life, pipe } => match brain::run(Inherited { setup, life, pipe }) {

@@ -33,7 +33,7 @@ mod tests;
 
 use std::path::Path;
 
-pub(crate) use file::{Config, Journal};
+pub(crate) use file::Config;
 #[cfg(feature = "fuzzing")]
 pub(crate) use file::{KeySource, hex_key};
 pub(crate) use keys::Secrets;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use vipdrift_core::{Failback, Reference, VipIndex};
 use vipdrift_wire::heartbeat::NodeId;
 
+use super::file::Journal;
 use super::*;
 
 const GOOD: &str = r#"

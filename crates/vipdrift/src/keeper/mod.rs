@@ -113,6 +113,15 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
         ));
         false
     });
+    if let Some(journal) = &config.cluster.journal
+        && let Err(error) = sockets.open_journal(&journal.folder, &name)
+    {
+        log.warning(format_args!(
+            "cannot keep a journal in {}: {}",
+            journal.folder.display(),
+            config::plain(&error)
+        ));
+    }
     let account = account(&config.cluster.user, &log);
     let (network, survey) = release_leftovers(&resolved, &log)?;
     let keeper_real_time = raise_priority(&log);

@@ -14,6 +14,7 @@ use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::{datagrams, echo, frames};
 
 use crate::config::{Resolved, plain};
+use crate::journal;
 use crate::message::Descriptors;
 use crate::state;
 
@@ -39,7 +40,7 @@ impl Unopened {
 pub(crate) const PRIVILEGES: &str =
     "run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW (systemd: AmbientCapabilities=)";
 
-/// The sockets and the state file.
+/// The sockets, the state file and the files of the journal.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     heartbeat: Vec<(IpAddr, UdpSocket)>,
@@ -50,6 +51,7 @@ pub(crate) struct Sockets {
     control: UnixListener,
     control_path: PathBuf,
     state: Option<File>,
+    journal: Vec<File>,
     port: u16,
 }
 
@@ -85,6 +87,7 @@ impl Sockets {
             control: listener,
             control_path: control.to_owned(),
             state: None,
+            journal: Vec::new(),
             port: resolved.port,
         })
     }
@@ -109,12 +112,27 @@ impl Sockets {
         Ok(state::says_drained(&content))
     }
 
+    /// Opens the journal files of `node` in `folder`, which is made if it is missing. Only root and its group may look:
+    /// whoever reads a journal knows the cluster.
+    ///
+    /// # Errors
+    /// Why there will be no journal. Files that were made by then stay, empty.
+    pub(crate) fn open_journal(&mut self, folder: &Path, node: &str) -> io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        let open = |path: &PathBuf| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(path)
+        };
+        self.journal = journal::files(folder, node).iter().map(open).collect::<io::Result<_>>()?;
+        Ok(())
+    }
+
     /// What a brain inherits.
     pub(crate) fn inherited(&self) -> Vec<BorrowedFd<'_>> {
         let mut all: Vec<_> = self.heartbeat.iter().map(|(_, socket)| socket.as_fd()).collect();
         all.extend([self.arp.as_fd(), self.neighbor.as_fd(), self.echo_v4.as_fd(), self.control.as_fd()]);
         all.extend(self.echo_v6.as_ref().map(AsFd::as_fd));
         all.extend(self.state.as_ref().map(AsFd::as_fd));
+        all.extend(self.journal.iter().map(AsFd::as_fd));
         all
     }
 
@@ -128,6 +146,7 @@ impl Sockets {
             echo_v6: self.echo_v6.as_ref().map(|socket| socket.as_fd().as_raw_fd()),
             control: self.control.as_raw_fd(),
             state: self.state.as_ref().map(AsRawFd::as_raw_fd),
+            journal: self.journal.iter().map(AsRawFd::as_raw_fd).collect(),
         }
     }
 

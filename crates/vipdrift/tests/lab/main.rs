@@ -6,12 +6,14 @@
 mod bounds;
 mod held;
 mod identity;
+mod journal;
 mod network;
 mod support;
 
 use bounds::*;
 use held::*;
 use identity::*;
+use journal::*;
 use network::*;
 
 vipdrift_lab::tests![
@@ -52,4 +54,5 @@ vipdrift_lab::tests![
     port_in_use_is_one_clear_error,
     missing_interface_is_one_clear_error,
     missing_privileges_are_one_clear_error,
+    replayed_journals_give_the_same_decisions,
 ];

@@ -1,0 +1,87 @@
+//! What happened to a real cluster, replayed at a desk.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
+use vipdrift::trial::Cluster;
+
+use crate::support::{BINARY, PATIENCE, WEB, holder, settle, wait, with};
+
+/// Three nodes that keep journals in one folder. They know nothing of each other's files.
+fn journalling(folder: &tempfile::TempDir, more: &str) -> Cluster {
+    let lines = format!("journal = \"{}\"\n{more}", folder.path().join("journal").display());
+    with(|options| options.cluster_lines = lines)
+}
+
+fn replay(args: &[&str], folder: &tempfile::TempDir) -> Output {
+    let path = folder.path().join("journal");
+    Command::new(BINARY).arg("replay").arg(path).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+pub(crate) fn replayed_journals_give_the_same_decisions() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = journalling(&folder, "");
+    let names: Vec<String> = cluster.nodes.iter().map(|node| node.name.clone()).collect();
+    // A brain dies: its next life resumes what it held.
+    let first = holder(&cluster);
+    let (starts, brain) =
+        (cluster.status(first).unwrap().daemon.brain_starts, cluster.pids(first).unwrap().1);
+    cluster.signal(brain, Signal::SIGKILL);
+    wait(&cluster, "a new brain", |c| c.status(first).is_ok_and(|s| s.daemon.brain_starts > starts));
+    settle(&cluster);
+    // Planned moves, both ways, and somebody who is not listened to.
+    let second = (first + 1) % 3;
+    for group in ["web", "calm"] {
+        cluster.switchover(first, group, Some(&names[second])).unwrap();
+    }
+    settle(&cluster);
+    // The holder dies.
+    cluster.nodes[second].host.unplug().unwrap();
+    wait(&cluster, "another holder", |c| c.holder(WEB[0]).is_some_and(|now| now != second));
+    cluster.nodes[second].host.plug().unwrap();
+    settle(&cluster);
+    let third = holder(&cluster);
+    // Everything that is kept of the last moments is there once the daemons have ended in good order.
+    for node in 0..3 {
+        let (keeper, _) = cluster.pids(node).unwrap();
+        cluster.signal(keeper, Signal::SIGTERM);
+        assert!(cluster.reap(node, PATIENCE).is_some_and(|status| status.success()));
+    }
+    let output = replay(&[], &folder);
+    let (said, why) = (text(&output.stdout), text(&output.stderr));
+    println!("{said}{why}");
+    assert!(output.status.success(), "{said}\n{why}");
+    for name in &names {
+        let of_node = said.split("node ").find(|part| part.starts_with(name.as_str())).unwrap();
+        let (same, all) = of_node
+            .split_once("same decisions: ")
+            .and_then(|(_, rest)| rest.lines().next()?.split_once(" of "))
+            .unwrap();
+        assert_eq!(same, all, "{name}");
+        assert!(all.parse::<u32>().unwrap() > 0 || *name != names[third], "{name} decided");
+    }
+    let why = format!("web: standby -> active, term 3: {} silent, 192.0.2.100 not answered", names[second]);
+    assert!(said.contains(&why), "the takeover and its reason: {why}\n{said}");
+    assert!(said.contains(": still the holder"), "the brain that resumed\n{said}");
+    // Not a secret in it, and nothing for everybody's eyes.
+    let key = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
+    let files: Vec<PathBuf> =
+        folder.path().join("journal").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 12, "{files:?}");
+    for file in &files {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o640, "{}", file.display());
+        let bytes = std::fs::read(file).unwrap();
+        assert!(!bytes.windows(key.len()).any(|window| window == key), "{}", file.display());
+    }
+    let events = replay(&["--node", &names[third], "--events"], &folder);
+    let events = text(&events.stdout);
+    for part in ["heartbeat from", "timer heartbeat", "ARP", "keeper: plan", "eth0: running"] {
+        assert!(events.contains(part), "{part}\n{}", events.chars().take(4000).collect::<String>());
+    }
+}
