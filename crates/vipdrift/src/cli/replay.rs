@@ -156,7 +156,8 @@ fn write_end(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     if outcome.lost > 0 {
         writeln!(out, "note: {} events are missing: the disk did not keep up when they came", outcome.lost)?;
     }
-    writeln!(out, "{} events in {} segments", outcome.events, outcome.segments)?;
+    let plural = if outcome.segments == 1 { "" } else { "s" };
+    writeln!(out, "{} events in {} segment{plural}", outcome.events, outcome.segments)?;
     writeln!(out, "same decisions: {} of {}", outcome.same, outcome.decisions)?;
     let Some(difference) = &outcome.difference else { return Ok(()) };
     writeln!(out, "first difference: {}, {}", time(difference.moment), difference.event)?;

@@ -20,6 +20,8 @@ mod frame;
 mod read;
 pub(crate) mod replay;
 mod scribe;
+#[cfg(test)]
+mod tests;
 mod words;
 mod writer;
 

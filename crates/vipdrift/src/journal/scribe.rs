@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::thread::Thread;
 use std::time::Duration;
 
 use vipdrift_core::{Action, Event, InterfaceIndex, Node, NodeConfig, PathIndex, Start, Timestamp};
@@ -146,6 +147,7 @@ pub(crate) struct Scribe {
     lost: u64,
     /// When a state was last tried.
     tried: Timestamp,
+    writer: Thread,
 }
 
 impl Scribe {
@@ -154,6 +156,7 @@ impl Scribe {
         shared: Arc<Shared>,
         ended: Receiver<()>,
         birth: Birth,
+        writer: Thread,
     ) -> Self {
         Self {
             queue,
@@ -164,6 +167,7 @@ impl Scribe {
             said: Vec::new(),
             lost: 0,
             tried: Timestamp::ZERO,
+            writer,
         }
     }
 
@@ -184,6 +188,7 @@ impl Scribe {
     pub(crate) fn done(&mut self, node: &Node) {
         let hash = std::mem::take(&mut self.hash).0;
         let said = std::mem::take(&mut self.said);
+        let decided = said.iter().any(|said| matches!(said, Said::Decision(_)));
         let (at, handed) = match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => return,
             Open::Birth(birth) => {
@@ -195,6 +200,10 @@ impl Scribe {
         };
         if !handed.is_some_and(|handed| self.hand(handed)) {
             self.lost += 1;
+        }
+        if decided {
+            // Rare enough, and what people will look for: not to be lost with a brain that is killed a moment later.
+            self.writer.unpark();
         }
         let wanted = self.lost > 0 || self.shared.wants_state.load(Ordering::Relaxed);
         let room = self.shared.bytes.load(Ordering::Relaxed) < KEPT_BYTES / 2;
@@ -238,8 +247,9 @@ impl Scribe {
         if self.lost == 0 {
             self.hand(Handed::End { state: state(node) });
         }
-        let Self { queue, ended, .. } = self;
+        let Self { queue, ended, writer, .. } = self;
         drop(queue);
+        writer.unpark();
         let _ = ended.recv_timeout(LAST);
     }
 }

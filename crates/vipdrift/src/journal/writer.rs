@@ -24,8 +24,8 @@ use crate::log::Log;
 
 /// Deep enough for serde, little enough to be locked in memory.
 const STACK: usize = 256 * 1024;
-/// Pause between two looks into the queue. Nobody has to wake this thread, and whoever kills the brain loses no more
-/// than this of what came before.
+/// Pause between two looks into the queue: the heartbeat thread wakes this one for decisions alone. Whoever kills the
+/// brain loses no more than this of what came before.
 const PAUSE: Duration = Duration::from_millis(20);
 /// As much is collected before it is written, in bytes.
 const BATCH: usize = 256 * 1024;
@@ -64,8 +64,8 @@ pub(crate) fn start(parts: Parts, birth: Birth) -> Result<Scribe, String> {
         let _ = said.try_send(());
     };
     let thread = std::thread::Builder::new().name("journal".into()).stack_size(STACK);
-    thread.spawn(body).map_err(|error| format!("cannot make a thread: {error}"))?;
-    Ok(Scribe::new(queue, shared, ended, birth))
+    let thread = thread.spawn(body).map_err(|error| format!("cannot make a thread: {error}"))?;
+    Ok(Scribe::new(queue, shared, ended, birth, thread.thread().clone()))
 }
 
 /// See the module.
@@ -95,6 +95,8 @@ pub(super) struct Writer {
     /// Steps that came and are not in the file; then it waits for a state.
     lost: u64,
     waiting: bool,
+    /// The heartbeat thread has been asked for one.
+    asked: bool,
     /// Nothing is tried before.
     retry: Option<Timestamp>,
     /// What the wall clock said at boot, as last written.
@@ -136,6 +138,7 @@ impl Writer {
             decided: false,
             lost: 0,
             waiting: true,
+            asked: false,
             retry: None,
             boot: WallTime::UNIX_EPOCH,
         }
@@ -194,11 +197,11 @@ impl Writer {
             }
             self.follow_wall_clock();
             self.flush();
-            std::thread::sleep(PAUSE);
+            std::thread::park_timeout(PAUSE);
         }
     }
 
-    fn take_one(&mut self, handed: Handed) -> Result<(), String> {
+    pub(super) fn take_one(&mut self, handed: Handed) -> Result<(), String> {
         self.shared.bytes.fetch_sub(handed.size(), Ordering::Relaxed);
         self.take(handed)?;
         if self.batch.len() >= BATCH {
@@ -211,7 +214,7 @@ impl Writer {
     ///
     /// # Errors
     /// See [`Writer::run`].
-    fn take(&mut self, handed: Handed) -> Result<(), String> {
+    pub(super) fn take(&mut self, handed: Handed) -> Result<(), String> {
         match handed {
             Handed::Birth { birth, incarnation, hash, said } => {
                 let Birth { config, seed, start, at } = *birth;
@@ -252,6 +255,13 @@ impl Writer {
         self.lost += 1;
         self.waiting = true;
         if self.retry.is_none_or(|at| now() >= at) {
+            self.ask_for_state();
+        }
+    }
+
+    /// Asks the heartbeat thread, once for each segment: the answer may be in the queue behind many steps.
+    fn ask_for_state(&mut self) {
+        if !std::mem::replace(&mut self.asked, true) {
             self.shared.wants_state.store(true, Ordering::Relaxed);
         }
     }
@@ -261,7 +271,7 @@ impl Writer {
         let payload = encode(entry);
         let length = self.length + (self.batch.len() + OVERHEAD + payload.len()) as u64;
         if length > self.limit / 8 * 7 {
-            self.shared.wants_state.store(true, Ordering::Relaxed);
+            self.ask_for_state();
         }
         length <= self.limit && put(&mut self.batch, &payload)
     }
@@ -307,7 +317,7 @@ impl Writer {
             self.batch.extend_from_slice(&PREAMBLE);
         }
         self.serial += 1;
-        self.waiting = false;
+        (self.waiting, self.asked) = (false, false);
         put(&mut self.batch, &payload);
         Ok(())
     }
@@ -323,7 +333,7 @@ impl Writer {
     }
 
     /// Writes what was collected, and waits for the disk where a decision was among it: that is what people will look for.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -353,7 +363,7 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.waiting = true;
+        (self.waiting, self.asked) = (true, false);
         if self.retry.is_none() {
             self.log.warning(format_args!(
                 "the journal cannot be written: {}; trying again every {} s",
