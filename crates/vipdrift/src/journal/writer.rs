@@ -70,7 +70,7 @@ pub(crate) fn start(parts: Parts, birth: Birth) -> Result<Scribe, String> {
 
 /// See the module.
 pub(super) struct Writer {
-    files: Vec<File>,
+    pub(super) files: Vec<File>,
     /// What one file may take, in bytes.
     limit: u64,
     cluster: String,
@@ -98,7 +98,7 @@ pub(super) struct Writer {
     /// The heartbeat thread has been asked for one.
     asked: bool,
     /// Nothing is tried before.
-    retry: Option<Timestamp>,
+    pub(super) retry: Option<Timestamp>,
     /// What the wall clock said at boot, as last written.
     boot: WallTime,
 }

@@ -85,3 +85,91 @@ pub(crate) fn replayed_journals_give_the_same_decisions() {
         assert!(events.contains(part), "{part}\n{}", events.chars().take(4000).collect::<String>());
     }
 }
+
+pub(crate) fn altered_or_damaged_journal_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = journalling(&folder, "");
+    let node = holder(&cluster);
+    let name = cluster.nodes[node].name.clone();
+    let file = folder.path().join(format!("journal/{name}-1.journal"));
+    let reason = b"192.0.2.100 not answered";
+    wait(&cluster, "the decision is on the disk, and more behind it", |_| {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let at = bytes.windows(reason.len()).position(|window| window == reason);
+        at.is_some_and(|at| bytes.len() > at + 5000)
+    });
+    // As it would be found after a power cut: the daemon has not ended.
+    let bytes = std::fs::read(&file).unwrap();
+    drop(cluster);
+    let copy = folder.path().join("copy.journal");
+    let run = |bytes: &[u8], args: &[&str]| {
+        std::fs::write(&copy, bytes).unwrap();
+        let output = Command::new(BINARY).arg("replay").arg(&copy).args(args).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, said, why) = run(&bytes, &[]);
+    assert_eq!(status, Some(0), "{said}{why}");
+    let json: serde_json::Value = serde_json::from_str(&run(&bytes, &["--json"]).1).unwrap();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["journals"][0]["node"], name);
+    assert_eq!(json["journals"][0]["shown"][0]["reason"], "nobody holds it, 192.0.2.100 not answered");
+    assert_eq!(json["journals"][0]["same"], json["journals"][0]["decisions"]);
+    assert_eq!(run(&bytes, &["--group", "web"]).1.matches("standby -> active").count(), 1);
+    let (status, _, why) = run(&bytes, &["--group", "wbe"]);
+    assert_eq!((status, why.trim()), (Some(2), "vipdrift: there is no group `wbe`; did you mean `web`?"));
+    let (_, said, _) = run(&bytes, &["--until", "2020-01-01T00:00:00Z"]);
+    assert!(!said.contains("->") && said.contains("same decisions: "), "{said}");
+
+    // A bit has fallen over: that is damage, and not a difference.
+    let at = bytes.windows(reason.len()).position(|window| window == reason).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[at] ^= 1;
+    let (status, _, why) = run(&damaged, &[]);
+    assert_eq!(status, Some(1));
+    assert!(why.contains("copy.journal: byte ") && why.contains("fails its check"), "{why}");
+
+    // Somebody has rewritten the reason, and the check of its entry too.
+    let start = entry_with(&bytes, at);
+    let mut altered = bytes.clone();
+    altered[at..at + 11].copy_from_slice(b"192.0.2.199");
+    let length = usize::from(bytes[start]) | usize::from(bytes[start + 1]) << 8;
+    let check = <sha2::Sha256 as sha2::Digest>::digest(&altered[start + 8..start + 8 + length]);
+    altered[start + 4..start + 8].copy_from_slice(&check[..4]);
+    let (status, said, why) = run(&altered, &[]);
+    assert_eq!(status, Some(1), "{said}{why}");
+    assert!(
+        why.contains("record and replay differ first at ") && why.contains(&format!("byte {start}: ")),
+        "{why}"
+    );
+    assert!(
+        said.contains("recorded: web: standby -> active, term 1: nobody holds it, 192.0.2.199 not"),
+        "{said}"
+    );
+    assert!(
+        said.contains("replayed: web: standby -> active, term 1: nobody holds it, 192.0.2.100 not"),
+        "{said}"
+    );
+}
+
+/// Where the entry begins that the byte at `at` is in.
+fn entry_with(bytes: &[u8], at: usize) -> usize {
+    let mut start = 8;
+    loop {
+        let length = [0, 1, 2].map(|index| usize::from(bytes[start + index]) << (8 * index));
+        let next = start + 8 + length.iter().sum::<usize>();
+        if at < next {
+            return start;
+        }
+        start = next;
+    }
+}
+
+pub(crate) fn journal_that_cannot_be_kept_is_said_and_hinders_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // Something else is there.
+    std::fs::write(folder.path().join("journal"), "").unwrap();
+    let cluster = journalling(&folder, "");
+    settle(&cluster);
+    let said = cluster.nodes[0].process.as_ref().unwrap().output();
+    assert!(said.contains("warning: cannot keep a journal in "), "{said}");
+}

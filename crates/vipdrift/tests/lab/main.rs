@@ -55,4 +55,6 @@ vipdrift_lab::tests![
     missing_interface_is_one_clear_error,
     missing_privileges_are_one_clear_error,
     replayed_journals_give_the_same_decisions,
+    altered_or_damaged_journal_is_told_with_its_place,
+    journal_that_cannot_be_kept_is_said_and_hinders_nothing,
 ];
