@@ -82,6 +82,18 @@ pub(super) fn run(args: &Check) -> u8 {
         findings
             .warning("[control] http is not served by this version", "leave it out, or set it to \"off\"");
     }
+    if let Some(journal) = &config.cluster.journal {
+        let folder = journal.folder.display();
+        if journal.folder.exists() && !journal.folder.is_dir() {
+            findings.error(
+                format!("the journal cannot be kept in {folder}: something else is there"),
+                "name a folder as `journal` in [cluster], or move away what is there",
+            );
+        } else {
+            let limit = config::size::show(journal.limit);
+            findings.ok(format!("journal in {folder}, at most {limit}"));
+        }
+    }
     let socket = args.report.place.socket.as_deref().unwrap_or(keeper::control_socket(config));
     machine(config, args.node.as_deref(), socket, &mut findings);
     let ok = findings.0.iter().all(|finding| finding.level != Level::Error);
