@@ -48,7 +48,7 @@ fn every_command_has_help_with_an_example() {
     let (status, out, _) = run(here.path(), &["--help"]);
     assert_eq!(status, 0);
     assert!(out.contains("4 daemon not reachable") && !out.contains("brain"), "{out}");
-    for command in ["run", "status", "check", "key", "switchover", "drain", "undrain", "demo"] {
+    for command in ["run", "status", "check", "key", "switchover", "drain", "undrain", "replay", "demo"] {
         let (status, out, _) = run(here.path(), &[command, "--help"]);
         assert_eq!(status, 0, "{command}");
         assert!(
@@ -203,4 +203,31 @@ fn a_key_is_new_each_time_and_never_overwritten() {
     let (status, out, _) = run(here.path(), &["check", "--config", "v.toml", "--node", "alpha"]);
     assert_eq!(status, 1, "refused for the interface, not for the key");
     assert!(out.contains("ok      v.toml: cluster edge, 2 nodes, 1 groups"), "{out}");
+}
+
+#[test]
+fn what_is_no_journal_is_one_clear_error() {
+    let here = folder(CONFIG);
+    let said = |args: &[&str]| {
+        let (status, out, why) = run(here.path(), args);
+        assert_eq!(out, "");
+        (status, why)
+    };
+    assert_eq!(
+        said(&["replay", "none"]),
+        (1, "vipdrift: cannot read none: no such file or directory\n".to_owned())
+    );
+    assert_eq!(
+        said(&["replay", "v.toml"]),
+        (1, "vipdrift: v.toml: byte 0: this is not a journal of vipdrift\n".to_owned())
+    );
+    let empty =
+        "vipdrift: there is no journal in .: no file whose name ends in .journal has anything in it\n";
+    assert_eq!(said(&["replay", "."]), (1, empty.to_owned()));
+    std::fs::write(here.path().join("a-1.journal"), b"vdjrnl\x00\x09").expect("writes");
+    let newer = "vipdrift: ./a-1.journal: byte 6: journal format 9, and this program reads format 1\n";
+    assert_eq!(said(&["replay", "."]), (1, newer.to_owned()));
+    let (status, why) = said(&["replay", ".", "--from", "yesterday"]);
+    assert_eq!(status, 2);
+    assert!(why.contains("yesterday") && why.contains("--from <TIME>"), "{why}");
 }

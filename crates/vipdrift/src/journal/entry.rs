@@ -113,6 +113,8 @@ pub(crate) enum Said {
     Plan(Plan, Vec<VipIndex>),
     Reply(Ticket, Result<String, String>),
     Exit,
+    /// It panicked, and that was the end of it. Nothing that it wanted done for this event was done.
+    Panic,
 }
 
 impl Said {

@@ -1,6 +1,7 @@
 //! A journal through the real core once more: does it do the same?
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -257,10 +258,14 @@ impl Replay<'_> {
         let text = Names(&core.config).event(&step.event, deadline);
         let moment = core.moment(step.at);
         let event: Event<'_> = step.event.clone();
-        core.node.handle(event, step.at);
-        let replayed = core.drain();
+        // A panic of the core ends a brain, and is as good a reason to replay its journal as any.
+        let handled = catch_unwind(AssertUnwindSafe(|| core.node.handle(event, step.at)));
+        let replayed = if handled.is_ok() { core.drain() } else { (0, vec![Said::Panic]) };
         (self.show)(moment, Item::Event { text: text.clone() });
         self.compare(place, moment, text, (step.hash, &step.said), &replayed);
+        if handled.is_err() {
+            self.core = None;
+        }
     }
 
     /// Shows what the core said, and holds it against the record.
@@ -350,5 +355,6 @@ fn spell(names: &Names<'_>, said: &Said) -> String {
         Said::Reply(_, Ok(done)) => format!("answer: {done}"),
         Said::Reply(_, Err(why)) => format!("answer: not done: {why}"),
         Said::Exit => "the node ends".to_owned(),
+        Said::Panic => "the core panics: this is an error in vipdrift".to_owned(),
     }
 }

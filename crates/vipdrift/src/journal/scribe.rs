@@ -20,6 +20,8 @@ const ENTRY: usize = 160;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for the disk at the end.
 const LAST: Duration = Duration::from_millis(300);
+/// And when the core has panicked: the keeper waits for the end of this process.
+const LAST_OF_PANIC: Duration = Duration::from_millis(20);
 
 /// How a brain is born.
 #[derive(Debug, Clone)]
@@ -136,7 +138,8 @@ enum Open {
 /// See the module. For each event: [`Scribe::heard`], then [`Scribe::did`] for each action, then [`Scribe::done`].
 #[derive(Debug)]
 pub(crate) struct Scribe {
-    queue: SyncSender<Handed>,
+    /// Until the end.
+    queue: Option<SyncSender<Handed>>,
     shared: Arc<Shared>,
     /// The writer says here that all is written.
     ended: Receiver<()>,
@@ -159,7 +162,7 @@ impl Scribe {
         writer: Thread,
     ) -> Self {
         Self {
-            queue,
+            queue: Some(queue),
             shared,
             ended,
             open: Open::Birth(Box::new(birth)),
@@ -228,9 +231,10 @@ impl Scribe {
         }
         // Counted first: the writer must not take off what is not yet there.
         self.shared.bytes.fetch_add(size, Ordering::Relaxed);
-        match self.queue.try_send(handed) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+        let sent = self.queue.as_ref().map(|queue| queue.try_send(handed));
+        match sent {
+            Some(Ok(())) => true,
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
                 self.shared.bytes.fetch_sub(size, Ordering::Relaxed);
                 false
             }
@@ -247,9 +251,26 @@ impl Scribe {
         if self.lost == 0 {
             self.hand(Handed::End { state: state(node) });
         }
-        let Self { queue, ended, writer, .. } = self;
-        drop(queue);
-        writer.unpark();
-        let _ = ended.recv_timeout(LAST);
+        self.wait_for_disk(LAST);
+    }
+
+    fn wait_for_disk(&mut self, limit: Duration) {
+        self.queue = None;
+        self.writer.unpark();
+        let _ = self.ended.recv_timeout(limit);
+    }
+}
+
+impl Drop for Scribe {
+    /// The core has panicked over an event: that is what somebody will want to see again.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        if let Open::Step(at, event) = std::mem::replace(&mut self.open, Open::Nothing) {
+            let said = vec![Said::Panic];
+            self.hand(Handed::Step { at, event, hash: 0, said });
+            self.wait_for_disk(LAST_OF_PANIC);
+        }
     }
 }

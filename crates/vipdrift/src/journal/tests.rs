@@ -475,6 +475,28 @@ fn a_full_queue_leaves_a_gap_that_is_told() {
 }
 
 #[test]
+fn an_event_over_which_the_core_panics_is_kept_and_replayed() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut pair = Pair::new(Some(folder.path()), 1);
+    pair.pass(Duration::from_secs(4), true);
+    let (_, other) = sync_channel(1);
+    let queue = std::mem::replace(&mut pair.queue, other);
+    let mut writer = pair.writer.take().expect("a writer");
+    let frame = vipdrift_wire::arp::probe(Mac([2, 0, 0, 0, 0, 9]), [192, 0, 2, 100].into());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        // No driver would say this.
+        pair.give(Event::Frame { interface: InterfaceIndex(9), bytes: &frame });
+    }));
+    assert!(panicked.is_err());
+    queue.try_iter().for_each(|handed| writer.take_one(handed).expect("takes"));
+    writer.flush();
+    same(folder.path());
+    let (_, items, _) = told(folder.path());
+    let text = "the core panics: this is an error in vipdrift".to_owned();
+    assert_eq!(items.last(), Some(&Item::Said { text }));
+}
+
+#[test]
 fn a_disk_that_fails_is_tried_again() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut pair = Pair::new(Some(folder.path()), 1);
