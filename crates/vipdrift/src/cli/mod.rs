@@ -169,6 +169,9 @@ struct Replay {
     /// Show every event, and everything that the core said
     #[arg(long)]
     events: bool,
+    /// Stop after each line that is shown: Enter goes on, `c` goes on without stopping, `q` shows no more
+    #[arg(long, conflicts_with = "json")]
+    step: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,

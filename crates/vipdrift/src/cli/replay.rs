@@ -62,6 +62,7 @@ fn tell<'j>(args: &Replay, journals: impl Iterator<Item = &'j Journal>) -> io::R
     let mut answer = Answer { ok: true, journals: Vec::new() };
     let mut reasons = Vec::new();
     let mut groups = BTreeSet::new();
+    let mut pace = if args.step { Pace::Step } else { Pace::Run };
     for (number, journal) in journals.enumerate() {
         if !args.json {
             let blank = if number == 0 { "" } else { "\n" };
@@ -76,8 +77,8 @@ fn tell<'j>(args: &Replay, journals: impl Iterator<Item = &'j Journal>) -> io::R
             }
             if args.json {
                 shown.push(Shown { at: time(moment), item });
-            } else if written.is_ok() {
-                written = write_item(&mut out, moment, &item);
+            } else if written.is_ok() && pace != Pace::Hide {
+                written = write_item(&mut out, moment, &item).and_then(|()| pace.wait(&mut out));
             }
         });
         written?;
@@ -111,6 +112,36 @@ fn tell<'j>(args: &Replay, journals: impl Iterator<Item = &'j Journal>) -> io::R
         return Ok(fail(USAGE, &unknown("there is no group", group, known)));
     }
     Ok(if reasons.is_empty() { DONE } else { fail(NOT_DONE, &reasons.join("\nvipdrift: ")) })
+}
+
+/// How what is shown follows one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// At once.
+    Run,
+    /// As somebody at the keyboard wants it.
+    Step,
+    /// No more of it.
+    Hide,
+}
+
+impl Pace {
+    /// Waits for a line, if it is to; the end of the input means that nobody wants to see more.
+    fn wait(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if *self != Self::Step {
+            return Ok(());
+        }
+        out.flush()?;
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line)?;
+        match line.trim() {
+            _ if read == 0 => *self = Self::Hide,
+            "q" => *self = Self::Hide,
+            "c" => *self = Self::Run,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {

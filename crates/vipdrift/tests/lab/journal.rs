@@ -120,6 +120,25 @@ pub(crate) fn altered_or_damaged_journal_is_told_with_its_place() {
     let (_, said, _) = run(&bytes, &["--until", "2020-01-01T00:00:00Z"]);
     assert!(!said.contains("->") && said.contains("same decisions: "), "{said}");
 
+    // Somebody steps through it: two lines, then enough.
+    let mut child = Command::new(BINARY)
+        .arg("replay")
+        .arg(&copy)
+        .args(["--events", "--step"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"\nq\n").unwrap();
+    let stepped = child.wait_with_output().unwrap();
+    assert!(stepped.status.success());
+    let said = text(&stepped.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[1].ends_with("-- a brain starts afresh") && lines[4].starts_with("same decisions: "),
+        "{said}"
+    );
+
     // A bit has fallen over: that is damage, and not a difference.
     let at = bytes.windows(reason.len()).position(|window| window == reason).unwrap();
     let mut damaged = bytes.clone();
