@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use scribe::{Birth, Scribe};
 pub(crate) use writer::{Parts, start};
 
-/// Files of a node. When the last is full, the first is written anew: of the limit, at least three quarters are kept.
+/// Files of a node. When the last is full, the first is written anew: more than half of the limit is always kept.
 pub(crate) const FILES: usize = 4;
 /// How the name of a journal file ends.
 const EXTENSION: &str = "journal";
