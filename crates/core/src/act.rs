@@ -7,6 +7,7 @@ use crate::config::{Switchover, VipIndex};
 use crate::event::{Command, Ticket};
 use crate::group::{Because, Handover, NEXT_PLAN, Request, State, Waiting};
 use crate::node::Node;
+use crate::sabotage::Sabotage;
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
 use crate::tuning::{ANNOUNCE_AGAIN, RETRY_FIRST, RETRY_MAX, SWITCHOVER_LIMIT};
@@ -32,6 +33,11 @@ impl Node {
         g.free_since = None;
         g.idle_since = None;
         g.state = State::Mounting { plan: NEXT_PLAN, from, because };
+        if self.is_sabotaged(Sabotage::AnnounceFirst) {
+            let vips = self.config.groups[group].vips.clone();
+            self.mounted.extend(&vips);
+            self.announce(&vips);
+        }
     }
 
     /// Asks the keeper once more for VIPs that it still holds, to hear from the kernel that they are there.

@@ -9,6 +9,7 @@ use crate::group::{Because, Released, State};
 use crate::node::{Node, spell};
 use crate::occupancy::{Answer, Verdict};
 use crate::peer::Liveness;
+use crate::sabotage::Sabotage;
 use crate::snapshot::RoleName;
 use crate::time::Timestamp;
 use crate::timer::Timer;
@@ -61,7 +62,10 @@ impl Node {
         if self.has_yielded(group) {
             return;
         }
-        let verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
+        let mut verdict = self.groups[group].occupancy.verdict(self.now, self.tuning.patience());
+        if self.is_sabotaged(Sabotage::SkipProbe) {
+            verdict = Verdict::Free;
+        }
         let free = verdict == Verdict::Free && self.is_ready(group);
         if free && (ready || self.is_left_idle(group)) {
             return self.consider_free(group);

@@ -9,6 +9,7 @@ use crate::group::{Because, Families, Released, State};
 use crate::node::{Node, spell};
 use crate::occupancy::Verdict;
 use crate::peer::{Liveness, is_holding};
+use crate::sabotage::Sabotage;
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
 use crate::tuning::HITLESS_GRACE;
@@ -272,6 +273,9 @@ impl Node {
 
     /// A peer that is active with more right than this node.
     fn better_rival(&self, group: usize) -> Option<usize> {
+        if self.is_sabotaged(Sabotage::IgnoreTerms) {
+            return None;
+        }
         (0..self.peers.len()).find(|&peer| {
             self.peers[peer].is_up()
                 && self.peers[peer]
@@ -412,7 +416,7 @@ impl Node {
                 }
             }
         }
-        if interface.isolated {
+        if interface.isolated && !self.is_sabotaged(Sabotage::KeepIsolated) {
             let holds = g.wants_vips();
             if !holds || self.config.groups[group].isolated == IsolatedPolicy::Release {
                 faults.push(format!("isolated on {name}: no peer is heard and no reference answers"));
@@ -470,7 +474,8 @@ impl Node {
         };
         let in_kernel = self.config.groups[group].vips.iter().any(|vip| self.mounted.contains(vip));
         let mounted = match g.state {
-            State::Active | State::Proving { .. } | State::Releasing { .. } => true,
+            State::Releasing { .. } => !self.is_sabotaged(Sabotage::ResignFirst),
+            State::Active | State::Proving { .. } => true,
             State::Standby | State::Mounting { .. } => in_kernel,
         };
         let reserved = g.reserved.filter(|(_, until)| self.now < *until).map(|(heir, _)| heir);

@@ -14,6 +14,7 @@ use crate::config::PathIndex;
 use crate::group::{Ghost, State};
 use crate::node::{Node, spell};
 use crate::peer::{Heard, Liveness, let_go};
+use crate::sabotage::Sabotage;
 use crate::timer::Timer;
 use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX};
 
@@ -220,7 +221,11 @@ impl Node {
         let before = self.peers[index].liveness;
         let digest_before = self.peers[index].config_digest;
         let deaf_before = !self.peers[index].hears_us;
-        let heard = self.peers[index].hear(heartbeat, self.incarnation, self.now, &self.tuning);
+        let mut own = self.incarnation;
+        if self.is_sabotaged(Sabotage::StaleEcho) {
+            own = heartbeat.echo.map_or(own, |echo| echo.incarnation);
+        }
+        let heard = self.peers[index].hear(heartbeat, own, self.now, &self.tuning);
         match heard {
             Heard::Duplicate => {}
             Heard::Stale => self.reject("replayed"),

@@ -27,6 +27,7 @@ mod peer;
 #[cfg(test)]
 mod properties;
 mod random;
+mod sabotage;
 mod segment;
 mod snapshot;
 #[cfg(test)]
@@ -45,6 +46,8 @@ pub use config::{
 };
 pub use event::{Carry, CarryGroup, Command, Drift, Event, LinkFacts, Start, Ticket};
 pub use node::Node;
+#[cfg(feature = "sabotage")]
+pub use sabotage::Sabotage;
 pub use snapshot::{
     Counters, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, VipSnapshot,
 };

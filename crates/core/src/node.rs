@@ -16,6 +16,7 @@ use crate::group::{Group, NEXT_PLAN, State};
 use crate::interface::{Interface, Origin};
 use crate::peer::Peer;
 use crate::random::Random;
+use crate::sabotage::Sabotage;
 use crate::snapshot::Counters;
 use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
@@ -99,6 +100,9 @@ pub struct Node {
     /// Drained, and number of the plan, as the keeper was last told.
     remembered: (bool, u64),
     pub(crate) counters: Counters,
+    /// A fault that was put in on purpose.
+    #[cfg(feature = "sabotage")]
+    pub(crate) sabotage: Option<crate::sabotage::Sabotage>,
     #[serde(deserialize_with = "crate::checkpoint::rejected")]
     pub(crate) rejected: BTreeMap<&'static str, u64>,
 }
@@ -189,6 +193,8 @@ impl Node {
             asking: 0,
             remembered: (false, 0),
             counters: Counters::default(),
+            #[cfg(feature = "sabotage")]
+            sabotage: None,
             rejected: Rejected::ALL.iter().map(|reason| (reason.name(), 0)).collect(),
             config,
         };
@@ -354,6 +360,9 @@ impl Node {
     /// This node may have been taken for dead: nothing is said as active, and the lease is not renewed, until it
     /// has asked around.
     fn go_away(&mut self, missing: Duration) {
+        if self.is_sabotaged(Sabotage::NoClockGap) {
+            return;
+        }
         let now = self.now;
         self.grace_until = now + self.tuning.heartbeat;
         self.away = Some(now);
@@ -627,9 +636,18 @@ mod tests {
                     Action::Apply { plan, desired } => Some((plan, desired.len())),
                     _ => None,
                 }));
-                // Its interface is not there, so it lets go.
+                // Its interface is not there, so it lets go when the keeper has told what is mounted.
                 node.handle(event, now + Duration::from_millis(50) * step);
-                event = Event::Timeout;
+                event = if step == 0 {
+                    Event::Applied {
+                        plan: Plan(number),
+                        mounted: Vec::new(),
+                        failed: Vec::new(),
+                        complete: true,
+                    }
+                } else {
+                    Event::Timeout
+                };
             }
             let after = Plan(number.min(u64::MAX / 2) + 1);
             assert_eq!(plans.first(), Some(&(after, 0)), "{number}");

@@ -12,6 +12,7 @@ use crate::group::State;
 use crate::node::Node;
 use crate::occupancy::{Answer, Verdict};
 use crate::peer::Liveness;
+use crate::sabotage::Sabotage;
 use crate::timer::Timer;
 use crate::tuning::{
     ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_CALM,
@@ -63,6 +64,9 @@ impl Node {
         let answer = Answer { mac, vip, at: self.now };
         self.counters.probe_answers += 1;
         let by_node = self.peer_of_mac(group, mac).is_some();
+        if !by_node && self.is_sabotaged(Sabotage::IgnoreStrangers) {
+            return;
+        }
         self.groups[group].occupancy.answered(answer, by_node);
         if let Some((_, at)) = self.groups[group].yielded.as_mut().filter(|(other, _)| *other == mac) {
             *at = self.now;

@@ -1,6 +1,7 @@
 //! Watching peers and the network: suspicion, death, isolation.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vipdrift_wire::{Mac, arp, ndp};
 
@@ -12,6 +13,7 @@ use crate::interface::Origin;
 use crate::node::{Node, spell};
 use crate::occupancy::Verdict;
 use crate::peer::Liveness;
+use crate::sabotage::Sabotage;
 use crate::time::Timestamp;
 use crate::timer::Timer;
 use crate::tuning::{ROUNDS, ROUTINE, ROUTINE_SILENT};
@@ -30,13 +32,19 @@ impl Node {
         }
         let heard = peer.last_heard.unwrap_or(self.now);
         let mut suspicion = heard + peer.suspect_after();
-        let mut dead = heard + peer.dead_after(self.config.dead_after);
+        let mut dead = heard + self.dead_after(index);
         if let Some(until) = peer.holding_until {
             suspicion = suspicion.max(until);
             dead = dead.max(until + self.tuning.patience());
         }
         self.timers.set(Timer::Suspicion(index), suspicion);
         self.timers.set(Timer::Dead(index), dead);
+    }
+
+    /// Silence after which a peer is dead whatever its kernel says.
+    fn dead_after(&self, index: usize) -> Duration {
+        let after = self.peers[index].dead_after(self.config.dead_after);
+        if self.is_sabotaged(Sabotage::HalfDeadTime) { after / 2 } else { after }
     }
 
     pub(crate) fn on_suspicion_due(&mut self, index: usize) {
@@ -118,7 +126,7 @@ impl Node {
             return;
         }
         let heard = peer.last_heard.unwrap_or(self.now);
-        let mut due = (heard + peer.dead_after(self.config.dead_after)).max(self.grace_until);
+        let mut due = (heard + self.dead_after(index)).max(self.grace_until);
         if let Some(until) = peer.holding_until {
             due = due.max(until);
         }

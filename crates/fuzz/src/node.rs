@@ -92,6 +92,14 @@ impl World {
         } else {
             Start::Fresh { drained: choices.below(8) == 7 }
         };
+        // A keeper tells a brain that resumes what is mounted, first of all.
+        let report = match &start {
+            Start::Resumed(carry) => {
+                let all = vec![VipIndex(0), VipIndex(1)];
+                Some((Plan(carry.plan), if carry.groups[0].active { all } else { vec![] }))
+            }
+            Start::Fresh { .. } => None,
+        };
         let mut world = Self {
             node: Node::new(config, choices.number(), start, now),
             now,
@@ -111,6 +119,10 @@ impl World {
         };
         world.drain();
         world.give(Event::Link { interface: ETH0, facts: facts(0xff) });
+        if let Some((plan, mounted)) = report {
+            world.mounted = mounted.iter().copied().collect();
+            world.give(Event::Applied { plan, mounted, failed: vec![], complete: true });
+        }
         world
     }
 

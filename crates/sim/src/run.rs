@@ -105,7 +105,7 @@ fn through(world: &mut World, scenario: &Scenario) {
 fn rest(world: &mut World, episode: &[Planned], rested: Duration) {
     let settled = rested - bounds::quiet(&world.setup);
     world.run(settled.saturating_sub(world.now));
-    world.see(&Sight::Settled { episode });
+    world.see(&Sight::Settled);
     world.run(rested.saturating_sub(world.now));
     world.see(&Sight::Rested { episode });
 }

@@ -23,7 +23,8 @@ pub(super) fn run(one: &One) -> Result<bool, String> {
         print!("{}", scenario.to_text());
         return Ok(true);
     }
-    let options = vipdrift_sim::Options { verbose: true, ..one.common.options() };
+    let mut options = one.common.options();
+    options.verbose = true;
     let outcome = vipdrift_sim::run(&scenario, options);
     let Some(violation) = outcome.violation else {
         if one.whole_log {

@@ -15,7 +15,7 @@ impl Invariant for HeldIsWanted {
     }
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
-        if !matches!(sight, Sight::Settled { .. } | Sight::Rested { .. }) {
+        if !matches!(sight, Sight::Settled | Sight::Rested { .. }) {
             return Ok(());
         }
         for (index, host) in world.hosts.iter().enumerate() {

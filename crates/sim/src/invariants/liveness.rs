@@ -75,7 +75,7 @@ impl Invariant for Liveness {
             Sight::Decided { host, decision } if self.settled.is_some() => {
                 self.moved.get_or_insert((host, decision.reason.clone()));
             }
-            Sight::Settled { .. } => {
+            Sight::Settled => {
                 (self.settled, self.moved) = (Some(world.now), None);
                 return check(world);
             }

@@ -4,11 +4,13 @@ mod announcements;
 mod blocked_heartbeats;
 mod commands;
 mod configuration;
+mod dead_time;
 mod foreign_holder;
 mod forgery;
 mod fresh_start;
 mod graceful_moves;
 mod held_is_wanted;
+mod isolated;
 mod liveness;
 mod outages;
 mod progress;
@@ -42,8 +44,6 @@ pub(crate) enum Sight<'a> {
     TimedOut { host: usize, before: Option<Deadline> },
     /// A brain sends a datagram (shown only where it matters: a fresh one's first, and after a machine stood still).
     Said { host: usize, bytes: &'a [u8] },
-    /// A brain has heard a datagram (shown only after its machine stood still).
-    Heard { host: usize },
     /// A brain was sent what nobody had sent to it; what it looked like before.
     Fooled { host: usize, before: &'a NodeSnapshot },
     /// A brain announces a VIP.
@@ -56,8 +56,6 @@ pub(crate) enum Sight<'a> {
     Replied { host: usize, known: bool },
     /// A brain ends with so many commands unanswered.
     Exited { host: usize, open: usize },
-    /// A keeper finds its brain dead.
-    BrainLost { host: usize },
     /// A keeper finds that it was away.
     KeeperAway { host: usize },
     /// A kernel takes a VIP for its keeper.
@@ -67,9 +65,9 @@ pub(crate) enum Sight<'a> {
     /// A machine goes on that stood still for so long.
     Thawed { host: usize, stood: Duration, how: Standstill },
     /// The client was without an answer for so long.
-    Outage { vip: VipIndex, since: Duration, lasted: Duration },
+    Outage { vip: VipIndex, lasted: Duration },
     /// The faults of an episode are over for as long as it takes to recover.
-    Settled { episode: &'a [Planned] },
+    Settled,
     /// And for a while longer.
     Rested { episode: &'a [Planned] },
 }
@@ -116,6 +114,8 @@ impl Invariants {
         Self(vec![
             Box::new(progress::Progress::default()),
             Box::new(two_holders::TwoHolders::default()),
+            Box::new(dead_time::DeadTime),
+            Box::new(isolated::Isolated::new(scenario)),
             Box::new(graceful_moves::GracefulMoves::default()),
             Box::new(blocked_heartbeats::BlockedHeartbeats::default()),
             Box::new(foreign_holder::ForeignHolder::new(scenario)),

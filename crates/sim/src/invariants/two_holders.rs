@@ -51,7 +51,7 @@ impl Invariant for TwoHolders {
     }
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
-        if !matches!(sight, Sight::Scene | Sight::Settled { .. } | Sight::Rested { .. }) {
+        if !matches!(sight, Sight::Scene | Sight::Settled | Sight::Rested { .. }) {
             return Ok(());
         }
         self.open.resize(world.vips.len(), None);

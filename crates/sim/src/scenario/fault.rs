@@ -44,9 +44,11 @@ pub enum Bystanders {
     Outside,
 }
 
-/// Something that comes and, most of them, goes.
+/// Something that comes and, most of them, goes. `on` is the node it befalls, `group` counts the groups of the
+/// configuration from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "what is said of a fault says what its fields are")]
 pub enum Fault {
     // ---- Operators ----
     /// A planned switchover, asked for on `on`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vipdrift_core::{
     Action, Carry, Command, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex, Plan, Start, Ticket,
-    Timestamp, VipIndex,
+    VipIndex,
 };
 use vipdrift_wire::parse_frame;
 
@@ -40,8 +40,6 @@ pub(crate) enum ToBrain {
 /// See the module.
 pub(crate) struct Brain {
     pub(crate) node: Node,
-    /// Which brain of the keeper's this is.
-    pub(crate) number: u64,
     /// When its next deadline comes, unless it stands still.
     pub(crate) wake: Option<Duration>,
     /// It stands still (stopped, or kept from the processor) since then.
@@ -60,8 +58,6 @@ pub(crate) struct Brain {
     epoch: u64,
     /// Commands not yet answered.
     pub(crate) open: BTreeSet<Ticket>,
-    /// Its clock when it was born.
-    pub(crate) born: Timestamp,
     /// It began with nothing mounted, and has not yet said a word.
     pub(crate) silent: bool,
     /// The last beat's word on the lease.
@@ -70,7 +66,7 @@ pub(crate) struct Brain {
 
 impl World {
     /// A brain's process is ready: it begins to think.
-    pub(super) fn begin_brain(&mut self, host: usize, number: u64, resumed: Option<Carry>, epoch: u64) {
+    pub(super) fn begin_brain(&mut self, host: usize, resumed: Option<Carry>, epoch: u64) {
         let now = self.hosts[host].clock.read(self.now);
         let config = self.setup.node(host, &self.keys, self.hosts[host].other_file);
         let seed = self.random.next();
@@ -88,7 +84,6 @@ impl World {
         }
         self.hosts[host].brain = Some(Brain {
             node,
-            number,
             wake: None,
             frozen: None,
             stall: 0,
@@ -100,7 +95,6 @@ impl World {
             desired: BTreeSet::new(),
             epoch,
             open: BTreeSet::new(),
-            born: now,
             silent,
             renews: false,
         });
@@ -163,9 +157,6 @@ impl World {
         let last = bytes.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
         self.mix(2, host, last);
         self.give_now(host, Event::Datagram { path: Some(PathIndex(path)), bytes: &bytes });
-        if self.hosts[host].thawed.is_some() {
-            self.see(&Sight::Heard { host });
-        }
         self.record(host, path, bytes);
     }
 

@@ -58,7 +58,7 @@ impl World {
             if server.is_some() {
                 if let Some(since) = self.client.unserved[vip].take() {
                     let lasted = self.now - since;
-                    self.see(&Sight::Outage { vip: VipIndex(vip), since, lasted });
+                    self.see(&Sight::Outage { vip: VipIndex(vip), lasted });
                 }
             } else if before.is_some() {
                 self.client.unserved[vip] = Some(self.now);

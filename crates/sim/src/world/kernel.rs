@@ -123,8 +123,9 @@ impl World {
     pub(super) fn kernel_answers(&self, host: usize, frame: &Frame) -> Option<Vec<u8>> {
         let own = self.hosts[host].mac;
         answer(own, frame, |address| {
-            address == IpAddr::V4(scenario::ip(0, host)) && !self.hosts[host].addressless
-                || address == IpAddr::V6(scenario::ip6(host)) && !self.hosts[host].addressless
+            let is_own =
+                address == IpAddr::V4(scenario::ip(0, host)) || address == IpAddr::V6(scenario::ip6(host));
+            is_own && !self.hosts[host].addressless
                 || self.vip_of(address).is_some_and(|vip| self.hosts[host].kernel.has(vip))
         })
     }

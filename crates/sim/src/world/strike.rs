@@ -67,13 +67,11 @@ impl World {
                 }
                 self.keeper_hears_news(on.0);
             }
-            Fault::VipAdded { on, group } => {
-                if self.hosts[on.0].present {
-                    for vip in self.vips_of[*group].clone() {
-                        self.kernel_sets(on.0, vip, None);
-                    }
-                    self.keeper_hears_news(on.0);
+            Fault::VipAdded { on, group } if self.hosts[on.0].present => {
+                for vip in self.vips_of[*group].clone() {
+                    self.kernel_sets(on.0, vip, None);
                 }
+                self.keeper_hears_news(on.0);
             }
             Fault::InterfaceGone { on } => {
                 let held: Vec<_> = self.hosts[on.0].kernel.vips().collect();
@@ -93,35 +91,21 @@ impl World {
         self.say(|| format!("---- over: {fault:?}"));
         self.refresh();
         match fault {
+            // The same goes on as another fault.
+            fault if self.any(|other| other == fault) => {}
             Fault::Drained { on } => {
-                if !self.any(|fault| matches!(fault, Fault::Drained { on: other } if other == on)) {
-                    self.command(on.0, |ticket| Command::Undrain { ticket });
-                }
+                self.command(on.0, |ticket| Command::Undrain { ticket });
             }
             Fault::Stopped { on } | Fault::DaemonKilled { on } | Fault::KeeperKilled { on } => {
-                self.revive(on.0)
+                self.revive(on.0);
             }
-            Fault::OtherFile { on } => {
-                if !self.any(|fault| matches!(fault, Fault::OtherFile { on: other } if other == on)) {
-                    self.restart_with(on.0, false);
-                }
-            }
-            Fault::BrainFrozen { on } => {
-                if !self.any(|fault| matches!(fault, Fault::BrainFrozen { on: other } if other == on)) {
-                    self.thaw_brain(on.0);
-                }
-            }
-            Fault::KeeperFrozen { on } => {
-                if !self.any(|fault| matches!(fault, Fault::KeeperFrozen { on: other } if other == on)) {
-                    self.thaw_keeper(on.0);
-                }
-            }
+            Fault::OtherFile { on } => self.restart_with(on.0, false),
+            Fault::BrainFrozen { on } => self.thaw_brain(on.0),
+            Fault::KeeperFrozen { on } => self.thaw_keeper(on.0),
             Fault::SlowSideHangs { on } => self.tell_brain(on.0, ToBrain::SlowSide { alive: true }),
             Fault::PowerCut { on } => {
-                if !self.any(|fault| matches!(fault, Fault::PowerCut { on: other } if other == on)) {
-                    self.power_on(on.0);
-                    self.revive(on.0);
-                }
+                self.power_on(on.0);
+                self.revive(on.0);
             }
             Fault::Suspended { on } | Fault::Paused { on } => {
                 let still = self.any(|fault| {

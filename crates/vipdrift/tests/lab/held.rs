@@ -99,7 +99,7 @@ pub(crate) fn drain_and_undrain() {
     let status = cluster.status(active).unwrap();
     assert_eq!(status.health.state, HealthState::Drained);
     assert_eq!(status.groups[0].role, GroupRole::Drained);
-    assert!(cluster.lab.observer().two_holders(WEB[0], since).is_zero());
+    assert_eq!(cluster.lab.observer().two_holders(WEB[0], since), Duration::ZERO, "{}", cluster.describe());
     cluster.drain(active, false).unwrap();
     settle(&cluster);
     assert_eq!(cluster.status(active).unwrap().groups[0].role, GroupRole::Standby, "sticky");
