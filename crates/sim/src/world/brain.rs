@@ -46,6 +46,8 @@ pub(crate) struct Brain {
     pub(crate) frozen: Option<Duration>,
     /// Numbers the times that it was kept waiting.
     stall: u64,
+    /// It does what the core wants, and reads nothing meanwhile.
+    acting: bool,
     pipe: VecDeque<ToBrain>,
     datagrams: VecDeque<(usize, Vec<u8>)>,
     frames: VecDeque<Rc<[u8]>>,
@@ -87,6 +89,7 @@ impl World {
             wake: None,
             frozen: None,
             stall: 0,
+            acting: false,
             pipe: VecDeque::new(),
             datagrams: VecDeque::new(),
             frames: VecDeque::new(),
@@ -100,6 +103,7 @@ impl World {
         });
         self.see(&Sight::Born { host });
         self.drain(host);
+        self.read_pipe(host);
     }
 
     // ---- Events -----------------------------------------------------------------------------------------------
@@ -120,6 +124,7 @@ impl World {
         }
         self.give(host, Event::Timeout);
         self.drain(host);
+        self.read_pipe(host);
         self.see(&Sight::TimedOut { host, before });
     }
 
@@ -144,6 +149,7 @@ impl World {
     fn give_now(&mut self, host: usize, event: Event<'_>) {
         self.give(host, event);
         self.drain(host);
+        self.read_pipe(host);
     }
 
     pub(super) fn brain_hears(&mut self, host: usize, path: usize, bytes: Vec<u8>) {
@@ -196,12 +202,10 @@ impl World {
         let state = &mut self.hosts[host];
         let still = state.standstill.is_some();
         let Some(brain) = &mut state.brain else { return };
-        if brain.frozen.is_some() || still {
-            return brain.pipe.push_back(message);
+        brain.pipe.push_back(message);
+        if !still {
+            self.read_pipe(host);
         }
-        self.mix(5, host, 0);
-        self.hear_keeper(host, message);
-        self.drain(host);
     }
 
     fn hear_keeper(&mut self, host: usize, message: ToBrain) {
@@ -289,18 +293,21 @@ impl World {
                 actions.extend(std::iter::from_fn(|| brain.node.poll_action()));
             }
         }
-        for action in actions {
-            self.carry_out(host, action);
-        }
+        self.act(host, actions);
+        self.read_pipe(host);
         self.rouse(host);
         self.judge_keeper(host, now - since);
     }
 
-    /// What the keeper has said while the brain did not read.
+    /// What the keeper has said while the brain did not read. A keeper may answer what the core wants in the same
+    /// instant: that is read when everything the core wants is done, as the daemon does it.
     pub(super) fn read_pipe(&mut self, host: usize) {
-        while let Some(brain) = self.hosts[host].brain.as_mut().filter(|brain| brain.frozen.is_none())
+        while let Some(brain) = &mut self.hosts[host].brain
+            && brain.frozen.is_none()
+            && !brain.acting
             && let Some(message) = brain.pipe.pop_front()
         {
+            self.mix(5, host, 0);
             self.hear_keeper(host, message);
             self.drain(host);
         }
@@ -340,10 +347,24 @@ impl World {
     // ---- Actions ----------------------------------------------------------------------------------------------
 
     fn drain(&mut self, host: usize) {
-        while let Some(action) = self.hosts[host].brain.as_mut().and_then(|brain| brain.node.poll_action()) {
+        let mut actions = Vec::new();
+        if let Some(brain) = &mut self.hosts[host].brain {
+            actions.extend(std::iter::from_fn(|| brain.node.poll_action()));
+        }
+        self.act(host, actions);
+        self.rouse(host);
+    }
+
+    /// Does what the core wants, until the process has ended.
+    fn act(&mut self, host: usize, actions: Vec<Action>) {
+        for action in actions {
+            let Some(brain) = &mut self.hosts[host].brain else { return };
+            brain.acting = true;
             self.carry_out(host, action);
         }
-        self.rouse(host);
+        if let Some(brain) = &mut self.hosts[host].brain {
+            brain.acting = false;
+        }
     }
 
     /// Sets when its next deadline comes.
