@@ -1,5 +1,6 @@
 //! Scenarios: everything that is drawn from a seed before a run begins, as text that can be printed and edited.
 
+mod bytes;
 mod draw;
 mod fault;
 mod setup;
@@ -34,6 +35,13 @@ impl Scenario {
     #[must_use]
     pub fn draw(seed: u64, lasts: Duration) -> Self {
         draw::scenario(seed, lasts)
+    }
+
+    /// The scenario that these bytes are: every string of bytes is one, and short ones are simple. It lasts until the last
+    /// fault has been recovered from, and costs little.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        bytes::scenario(bytes)
     }
 
     /// As text: TOML, one line for each fault.
