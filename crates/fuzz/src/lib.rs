@@ -13,6 +13,7 @@ pub mod heartbeat;
 pub mod node;
 mod reader;
 mod seal;
+pub mod world;
 
 use std::path::PathBuf;
 
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "datagram", run: heartbeat::datagram, seeds: heartbeat::datagram_seeds },
     Target { name: "signed_body", run: heartbeat::signed_body, seeds: heartbeat::signed_body_seeds },
     Target { name: "frame", run: frame::run, seeds: frame::seeds },
@@ -48,6 +49,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "pipe", run: vipdrift::fuzzing::pipe, seeds: daemon::pipe_seeds },
     Target { name: "control", run: control::run, seeds: control::seeds },
     Target { name: "status", run: vipdrift::fuzzing::status, seeds: daemon::status_seeds },
+    Target { name: "world", run: world::run, seeds: world::seeds },
 ];
 
 /// Runs the target of this name.

@@ -177,7 +177,7 @@ macro_rules! targets {
 }
 
 targets! {
-    datagram signed_body frame echo node configuration duration key state pipe control status
+    datagram signed_body frame echo node configuration duration key state pipe control status world
 }
 
 #[test]

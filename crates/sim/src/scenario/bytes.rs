@@ -33,7 +33,7 @@ const fn ms(ms: u64) -> Duration {
 
 /// 0.5 ms to 31.75 s, in 16 steps for each doubling.
 fn scale(byte: u8) -> Duration {
-    Duration::from_nanos(31_250 * u64::from(16 + byte % 16) << (byte / 16))
+    Duration::from_nanos((31_250 * u64::from(16 + byte % 16)) << (byte / 16))
 }
 
 /// From `least` to `most`, in even steps.
