@@ -248,6 +248,14 @@ impl Node {
             let name = self.group_name(group).to_owned();
             let heir = self.node_name(handover.heir).to_owned();
             self.warn(format!("{name}: {heir} did not take over in time"));
+            // It has to see that the offer is withdrawn before it is made another one.
+            let (id, again) = (self.groups[group].id, self.now + self.tuning.heartbeat * 2);
+            if let Some(peer) = self.peer_index(handover.heir)
+                && let Some(remote) = self.peers[peer].groups.get_mut(&id)
+            {
+                remote.standby_since = remote.standby_since.map(|_| again);
+            }
+            self.touch(group);
             if !self.is_eligible(group) && matches!(self.groups[group].state, State::Active) {
                 let reason = handover.reason;
                 self.release(group, None, reason, Vec::new());

@@ -31,6 +31,8 @@ impl Node {
         if let Some(holder) = self.holder(group) {
             self.groups[group].released = None;
             self.groups[group].idle_since = None;
+            // It is heard, so it will be missed when it dies.
+            self.groups[group].yielded = None;
             let id = self.peers[holder].id;
             if eligible && self.groups[group].offer_taken != Some(id) && self.is_handed_over(holder, group) {
                 self.groups[group].offer_taken = Some(id);
@@ -161,13 +163,15 @@ impl Node {
     fn consider_free(&mut self, group: usize) {
         if self.groups[group].occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
             // While something else was waited for, questions were few.
+            self.groups[group].free_since = None;
             return self.start_asking(group);
         }
-        let since = *self.groups[group].free_since.get_or_insert(self.now);
-        if self.now.since(since) >= self.head_start(group) {
-            let because = self.explain_claim(group, &Ground::Free);
-            self.begin_mounting(group, because);
+        let until = *self.groups[group].free_since.get_or_insert(self.now) + self.head_start(group);
+        if self.now < until {
+            return self.timers.set_sooner(Timer::Revisit(group), until);
         }
+        let because = self.explain_claim(group, &Ground::Free);
+        self.begin_mounting(group, because);
     }
 
     /// Nodes that come before this one, and are not heard though their machines live, may be about to take the group

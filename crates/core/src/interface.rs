@@ -127,6 +127,12 @@ impl Interface {
         }
     }
 
+    /// What went unanswered so far counts no more; the references are asked at once.
+    pub(crate) fn ask_anew(&mut self) {
+        self.references.iter_mut().for_each(|referee| referee.unanswered = 0);
+        self.hurry = true;
+    }
+
     /// `address` answered; true if it is a reference.
     pub(crate) fn answered(&mut self, address: IpAddr, now: Timestamp) -> bool {
         let Some(referee) = self.references.iter_mut().find(|referee| referee.address == address) else {

@@ -48,6 +48,8 @@ pub struct PeerSnapshot {
     pub same_config: Option<bool>,
     /// When it was last heard.
     pub last_heard: Option<Timestamp>,
+    /// It was given up because its machine did not answer either.
+    pub machine_dead: bool,
 }
 
 /// State of a peer.

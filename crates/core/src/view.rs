@@ -53,6 +53,7 @@ impl Node {
             rtt: peer.rtt.filter(|_| peer.is_up()),
             same_config: peer.config_digest.map(|digest| digest == self.config.digest),
             last_heard: peer.last_heard,
+            machine_dead: matches!(peer.liveness, Liveness::Silent { host_dead: true, .. }),
         }
     }
 

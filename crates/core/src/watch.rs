@@ -252,9 +252,13 @@ impl Node {
     /// A peer has been heard: the network works, whatever the references say.
     pub(crate) fn prove_links(&mut self) {
         let mut changed = false;
-        for interface in &mut self.interfaces {
-            changed |= interface.isolated;
-            interface.isolated = false;
+        for (index, interface) in self.interfaces.iter_mut().enumerate() {
+            if std::mem::take(&mut interface.isolated) {
+                changed = true;
+                // Their silence was no fault of theirs: it must be able to tell of the next cut.
+                interface.ask_anew();
+                self.timers.set_sooner(Timer::References(index), self.now);
+            }
             if interface.running() {
                 changed |= !interface.proven;
                 interface.proven = true;

@@ -194,6 +194,17 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     if near(ms(20), &by_hand) {
         limit = limit.max(KEEPER);
     }
+    // A keeper that stands still sees it when it goes on.
+    let still = scenario.faults.iter().filter(|planned| {
+        matches!(planned.fault, Fault::KeeperFrozen { on } if contest.holders.contains(&on.0))
+            && contest.until >= planned.at
+            && contest.from <= planned.over() + KEEPER
+    });
+    if let Some(over) = still.map(Planned::over).max()
+        && near(over.saturating_sub(contest.from), &by_hand)
+    {
+        limit = limit.max((over + KEEPER).saturating_sub(contest.from));
+    }
     if near(soon, &is_storm) {
         limit = limit.max(dead * 2 + ms(500));
     }

@@ -13,8 +13,8 @@ pub struct Lease {
     lifetime: Option<Duration>,
     every: Duration,
     due: Timestamp,
-    /// The last beat said that the lease may be renewed.
-    allowed: bool,
+    /// When the last beat came, if it said that the lease may be renewed.
+    allowed: Option<Timestamp>,
     /// Number of the last gap; beats must carry it.
     epoch: u64,
     /// A gap that no beat has carried yet.
@@ -25,7 +25,7 @@ impl Lease {
     /// `None`: addresses are mounted for ever and nothing is renewed.
     pub fn new(lifetime: Option<Duration>, now: Timestamp) -> Self {
         let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
-        Self { lifetime, every, due: now + every, allowed: false, epoch: 0, gap: false }
+        Self { lifetime, every, due: now + every, allowed: None, epoch: 0, gap: false }
     }
 
     /// The lifetime given at every mount and renewal.
@@ -53,16 +53,16 @@ impl Lease {
     pub fn away(&mut self) -> u64 {
         self.epoch += 1;
         self.gap = true;
-        self.allowed = false;
+        self.allowed = None;
         self.epoch
     }
 
     /// A beat came.
-    pub fn beat(&mut self, renew: bool, epoch: u64) {
+    pub fn beat(&mut self, renew: bool, epoch: u64, now: Timestamp) {
         if self.gap && epoch == self.epoch {
             self.gap = false;
         }
-        self.allowed = renew && !self.gap && epoch == self.epoch;
+        self.allowed = (renew && !self.gap && epoch == self.epoch).then_some(now);
     }
 
     /// No brain has shown yet that it knows of the last gap.
@@ -72,17 +72,18 @@ impl Lease {
 
     /// The brain is gone.
     pub fn forbid(&mut self) {
-        self.allowed = false;
+        self.allowed = None;
     }
 
-    /// Whether addresses may be renewed, and mounted again when somebody else has removed them.
-    pub fn allowed(&self) -> bool {
-        self.allowed
+    /// Whether addresses may be renewed, and mounted again when somebody else has removed them. A word does not hold
+    /// for longer than until the next renewal: a brain that has fallen silent allows nothing.
+    pub fn allowed(&self, now: Timestamp) -> bool {
+        self.allowed.is_some_and(|at| now.since(at) <= self.every)
     }
 
     /// Whether to renew now; if so, the next time is set.
     pub fn take_due(&mut self, now: Timestamp) -> bool {
-        if self.lifetime.is_none() || !self.allowed || now < self.due {
+        if self.lifetime.is_none() || !self.allowed(now) || now < self.due {
             return false;
         }
         self.due = now + self.every;
@@ -90,8 +91,8 @@ impl Lease {
     }
 
     /// When to look again; `None` while there is nothing to renew.
-    pub fn next(&self) -> Option<Timestamp> {
-        (self.lifetime.is_some() && self.allowed).then_some(self.due)
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.lifetime.is_some() && self.allowed(now)).then_some(self.due)
     }
 }
 
@@ -107,37 +108,48 @@ mod tests {
     fn renews_every_third_while_allowed() {
         let mut lease = Lease::new(Some(Duration::from_secs(3)), at(0));
         assert!(!lease.take_due(at(1500)), "no beat yet");
-        lease.beat(true, 0);
+        lease.beat(true, 0, at(1500));
         assert!(lease.take_due(at(1500)));
         assert!(!lease.take_due(at(2400)));
         assert!(lease.take_due(at(2500)));
-        lease.beat(false, 0);
+        lease.beat(false, 0, at(8999));
         assert!(!lease.take_due(at(9000)));
-        assert_eq!(lease.next(), None);
-        lease.beat(true, 0);
+        assert_eq!(lease.next(at(9000)), None);
+        lease.beat(true, 0, at(9000));
         assert!(lease.take_due(at(9000)), "at once when it is allowed again");
+    }
+
+    #[test]
+    fn the_word_of_a_brain_that_falls_silent_does_not_last() {
+        let mut lease = Lease::new(Some(Duration::from_secs(3)), at(0));
+        lease.beat(true, 0, at(0));
+        assert!(lease.take_due(at(1000)));
+        assert_eq!(lease.next(at(1000)), Some(at(2000)));
+        assert!(!lease.allowed(at(1001)));
+        assert!(!lease.take_due(at(2000)));
+        assert_eq!(lease.next(at(2000)), None, "nothing to wait for but a beat");
     }
 
     #[test]
     fn a_gap_closes_it_until_a_beat_knows_of_the_gap() {
         let mut lease = Lease::new(Some(Duration::from_secs(1)), at(0));
-        lease.beat(true, 0);
+        lease.beat(true, 0, at(0));
         let epoch = lease.away();
-        lease.beat(true, 0);
+        lease.beat(true, 0, at(5000));
         assert!(!lease.take_due(at(5000)), "a beat from before the gap");
         assert!(lease.has_gap());
-        lease.beat(false, epoch);
+        lease.beat(false, epoch, at(5000));
         assert!(!lease.take_due(at(5000)), "the brain is still asking around");
         assert!(!lease.has_gap(), "but it knows, and what it orders now may be mounted");
-        lease.beat(true, epoch);
+        lease.beat(true, epoch, at(5000));
         assert!(lease.take_due(at(5000)));
     }
 
     #[test]
     fn without_a_lease_nothing_is_renewed() {
         let mut lease = Lease::new(None, at(0));
-        lease.beat(true, 0);
+        lease.beat(true, 0, at(60_000));
         assert!(!lease.take_due(at(60_000)));
-        assert!(lease.allowed());
+        assert!(lease.allowed(at(60_000)));
     }
 }

@@ -26,10 +26,10 @@ impl Invariant for BlockedHeartbeats {
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
         match *sight {
             Sight::Fault { index, comes: true } => match world.scenario.faults[index].fault {
-                Fault::HeartbeatsBlocked
-                | Fault::HeartbeatsBlockedOneWay { .. }
-                | Fault::EchoesBlocked
-                | Fault::CrossLinkCut => self.blocked = true,
+                // Where echoes do not pass either, all that is heard of a machine is ARP, which a switch may answer for it.
+                Fault::HeartbeatsBlocked | Fault::HeartbeatsBlockedOneWay { .. } | Fault::CrossLinkCut => {
+                    self.blocked = true
+                }
                 _ => self.disturbed = true,
             },
             Sight::Rested { .. } => (self.disturbed, self.blocked) = (false, false),

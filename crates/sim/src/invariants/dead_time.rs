@@ -21,7 +21,9 @@ impl Invariant for DeadTime {
         let Some(node) = world.node(host) else { return Ok(()) };
         let now = world.hosts[host].clock.read(world.now);
         for peer in node.snapshot().peers {
-            let Some(heard) = peer.last_heard.filter(|_| peer.state == PeerStateName::Silent) else {
+            let Some(heard) =
+                peer.last_heard.filter(|_| peer.state == PeerStateName::Silent && !peer.machine_dead)
+            else {
                 continue;
             };
             let silent = now.since(heard);

@@ -63,8 +63,9 @@ impl Invariant for ForeignHolder {
             Sight::Mounted { host, vip } => {
                 let group = world.vips[vip.0].0;
                 let Some(stranger) = &self.strangers[group] else { return Ok(()) };
-                let handed_over =
-                    stranger.held || stranger.let_go.is_some_and(|at| world.now <= at + HANDED_OVER);
+                let slow = world.faults().any(|fault| matches!(fault, Fault::KeeperSlow { .. }));
+                let within = if slow { UNDER_WAY } else { HANDED_OVER };
+                let handed_over = stranger.held || stranger.let_go.is_some_and(|at| world.now <= at + within);
                 let hears = world.see_each_other(host, world.lan.stranger_station())
                     && world.lan.loss == 0
                     && world.lan.delay < Duration::from_millis(1);

@@ -9,16 +9,28 @@ use crate::world::World;
 /// A holder asks a few times more, and its keeper needs a moment.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// Questions to the references go out this often when nothing is missing.
+const ROUTINE: Duration = Duration::from_secs(5);
+
 pub(super) struct Isolated {
     /// Of each node: since when it is cut off, with nothing else wrong.
     since: Vec<Option<Duration>>,
+    /// Of each node: its brain has begun during the cut, and knows of nobody who has ever answered.
+    blind: Vec<bool>,
     /// The cluster has been at rest once: somebody outside has answered.
     rested: bool,
+    /// And nothing has gone wrong since, but for the cut.
+    calm: bool,
 }
 
 impl Isolated {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { since: vec![None; scenario.setup.nodes], rested: false }
+        Self {
+            since: vec![None; scenario.setup.nodes],
+            blind: vec![false; scenario.setup.nodes],
+            rested: false,
+            calm: false,
+        }
     }
 }
 
@@ -43,14 +55,18 @@ impl Invariant for Isolated {
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
         match *sight {
-            Sight::Rested { .. } => self.rested = true,
+            Sight::Rested { .. } => {
+                (self.rested, self.calm) = (true, true);
+                self.blind.fill(false);
+            }
             Sight::Fault { .. } => {
+                self.calm &= world.faults().all(|fault| matches!(fault, Fault::SilentCut { .. }));
                 for host in 0..world.hosts.len() {
-                    let cut = self.rested && merely_cut(world, host);
+                    let cut = self.rested && !self.blind[host] && merely_cut(world, host);
                     self.since[host] = cut.then_some(self.since[host].unwrap_or(world.now));
                 }
             }
-            Sight::Born { host } => self.since[host] = None,
+            Sight::Born { host } => (self.since[host], self.blind[host]) = (None, true),
             Sight::TimedOut { host, .. } => {
                 let Some(since) = self.since[host] else { return Ok(()) };
                 let setup = &world.setup;
@@ -59,7 +75,9 @@ impl Invariant for Isolated {
                     References::Auto | References::Gateway => setup.gateway,
                     References::Named => true,
                 };
-                let limit = setup.dead() + setup.heartbeat * 2 + MOMENT;
+                // Whom nobody was heard by asks outside now and then only.
+                let pace = if self.calm { Duration::ZERO } else { ROUTINE };
+                let limit = setup.dead() + setup.heartbeat * 2 + MOMENT + pace;
                 if !knows || setup.cross_link || world.now < since + limit {
                     return Ok(());
                 }

@@ -35,9 +35,15 @@ pub(super) fn harmless(episode: &[Planned], holder: usize) -> bool {
     let blocked = |planned: &Planned| {
         matches!(planned.fault, Fault::HeartbeatsBlocked | Fault::HeartbeatsBlockedOneWay { .. })
     };
+    let any_blocked = episode.iter().any(blocked);
     episode.iter().all(|planned| match planned.fault {
         // A preferred node that is not heard and answers for the VIP is yielded to.
-        Fault::VipAdded { .. } => !episode.iter().any(blocked),
+        Fault::VipAdded { on, .. } => {
+            let alone = |other: &Planned| std::ptr::eq(other, planned) || other.fault.on() != Some(on.0);
+            !any_blocked && episode.iter().all(alone)
+        }
+        // One of which nothing is heard but ARP may be dead, and a switch answers for it.
+        Fault::EchoesBlocked => !any_blocked,
         ref fault => is_harmless(fault, holder),
     })
 }

@@ -8,7 +8,7 @@ use crate::world::World;
 /// Changes of role of one group, on all nodes together, that a fault may cause by coming and going.
 const EACH: u64 = 8;
 /// Faults that strike again and again while they last, so often in a second.
-const REPEATED: u64 = 4;
+const REPEATED: u64 = 8;
 
 pub(super) struct Transitions {
     /// Changes of role of each group since the last rest.

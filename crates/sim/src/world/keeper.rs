@@ -240,7 +240,8 @@ impl World {
 
     pub(super) fn tell_keeper(&mut self, host: usize, message: ToKeeper) {
         let Some(keeper) = self.keeper(host) else { return };
-        if keeper.busy.is_some() || keeper.frozen.is_some() {
+        // Nothing overtakes what waits already.
+        if keeper.busy.is_some() || keeper.frozen.is_some() || !keeper.inbox.is_empty() {
             return keeper.inbox.push_back(message);
         }
         self.keeper_hears(host, message);
@@ -248,7 +249,7 @@ impl World {
     }
 
     fn keeper_hears(&mut self, host: usize, message: ToKeeper) {
-        let now = self.now;
+        let (now, local) = (self.now, self.local(host));
         let Some(keeper) = self.keeper(host) else { return };
         if matches!(
             keeper.phase,
@@ -259,7 +260,7 @@ impl World {
         match message {
             ToKeeper::Beat { renew, epoch } => {
                 keeper.heard = now;
-                keeper.lease.beat(renew, epoch);
+                keeper.lease.beat(renew, epoch, local);
                 if matches!(keeper.phase, Phase::Starting { .. }) {
                     keeper.phase = Phase::Running;
                 }

@@ -166,7 +166,7 @@ impl Driver {
         let mut next = phase
             .min(self.next_look)
             .min(self.next_pulse)
-            .min(self.parts.hands.next_moment().unwrap_or(phase));
+            .min(self.parts.hands.next_moment(now).unwrap_or(phase));
         if self.brain.as_ref().is_some_and(Brain::has_waiting) {
             next = next.min(now + Duration::from_millis(5));
         }
@@ -241,7 +241,7 @@ impl Driver {
             ToKeeper::Beat { renew, epoch } => {
                 brain.beaten = true;
                 brain.heard = now;
-                self.parts.hands.beat(renew, epoch);
+                self.parts.hands.beat(renew, epoch, now);
                 self.on_duty(now);
             }
             ToKeeper::Apply { plan, desired } => {

@@ -137,8 +137,8 @@ impl Hands {
     }
 
     /// A beat came; what is due is renewed at the next [`Hands::work`].
-    pub(crate) fn beat(&mut self, renew: bool, epoch: u64) {
-        self.lease.beat(renew, epoch);
+    pub(crate) fn beat(&mut self, renew: bool, epoch: u64, now: Timestamp) {
+        self.lease.beat(renew, epoch, now);
     }
 
     /// No brain is there to answer for a renewal, or for what is still to be mounted.
@@ -185,8 +185,8 @@ impl Hands {
     }
 
     /// When [`Hands::work`] will have something to do.
-    pub(crate) fn next_moment(&self) -> Option<Timestamp> {
-        [self.look_at, self.routes_at, self.retry_at, self.paused_until, self.lease.next()]
+    pub(crate) fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
+        [self.look_at, self.routes_at, self.retry_at, self.paused_until, self.lease.next(now)]
             .into_iter()
             .flatten()
             .min()
@@ -271,7 +271,7 @@ impl Hands {
         }
         // Not ours to mount again before the brain has asked around, and not where there is no network: the brain is
         // told what is left, and decides.
-        let heal = |vip: &usize| self.lease.allowed() && self.network.is_running(*vip);
+        let heal = |vip: &usize| self.lease.allowed(now) && self.network.is_running(*vip);
         let (healed, lost): (Vec<_>, Vec<_>) = gone.iter().copied().partition(heal);
         self.mounts.lose(&lost);
         match self.budget.ask(now) {

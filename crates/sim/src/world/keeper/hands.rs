@@ -54,7 +54,7 @@ impl World {
         }
         #[cfg(feature = "sabotage")]
         if sabotage == Some(vipdrift_core::Sabotage::RenewUnasked) {
-            keeper.lease.beat(true, keeper.lease.epoch());
+            keeper.lease.beat(true, keeper.lease.epoch(), local);
         }
         if keeper.lease.take_due(local) {
             self.renew(host);
@@ -211,7 +211,7 @@ impl World {
             differences.gone.iter().filter(|vip| keeper.mounts.wants(**vip)).copied().collect();
         let mut messages = Vec::new();
         if !come.is_empty() || !gone.is_empty() {
-            let allowed = keeper.lease.allowed();
+            let allowed = keeper.lease.allowed(local);
             let (healed, lost): (Vec<usize>, Vec<usize>) = gone.into_iter().partition(|_| allowed && running);
             keeper.mounts.lose(&lost);
             if let Permission::NotBefore(at) = keeper.budget.ask(local) {
