@@ -3,11 +3,13 @@
 mod fuzz;
 mod metadata;
 mod report;
+mod sim;
 mod suite;
 mod tidy;
 mod tools;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use metadata::Metadata;
 use report::Report;
@@ -15,17 +17,35 @@ use report::Report;
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
-test   everything that must hold: tools, format, lints, documentation, tidiness, tests
+test [--nightly]
+       everything that must hold: tools, format, lints, documentation, tidiness, tests, simulator;
+       --nightly: 8 hours of the simulator instead of 90 seconds
 tidy   the walls between the packages and the rules of the text, without building anything
 fuzz [TARGET] [--seconds N]
-       a long run of one fuzz target, or of each, N seconds (60) each";
+       a long run of one fuzz target, or of each, N seconds (60) each
+sim [--seeds N] [--minutes M] [--hours H] [--first SEED] [--keep-going] [--jobs N]
+       simulated clusters of H hours (1) each: N of them, or as many as fit M minutes (1.5), from SEED on
+       (unless said, a seed that changes with every commit)
+repro SEED|FILE [--hours H]
+       one simulated cluster: what happened, and the shortest scenario that shows the same fault, kept with
+       the tests";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let order;
+    let rest_of_order: Vec<&str>;
     let chore: &dyn Fn(&Metadata) -> Report = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
     {
-        ["test"] => &test,
+        ["test"] => &|metadata| test(metadata, sim::TESTS),
+        ["test", "--nightly"] => &|metadata| test(metadata, sim::NIGHT),
+        ["sim", ref rest @ ..] => {
+            rest_of_order = rest.to_vec();
+            &|metadata| sim::many(&rest_of_order, metadata)
+        }
+        ["repro", ref rest @ ..] if !rest.is_empty() => {
+            rest_of_order = rest.to_vec();
+            &|metadata| sim::repro(&rest_of_order, metadata)
+        }
         ["tidy"] => &tidy_alone,
         ["fuzz", ref rest @ ..] if let Some(parsed) = fuzz::Order::parse(rest) => {
             order = parsed;
@@ -52,7 +72,7 @@ fn main() -> ExitCode {
 
 /// Goes on after a failed step, so that one run shows all there is to repair; but without tools nothing is
 /// begun.
-fn test(metadata: &Metadata) -> Report {
+fn test(metadata: &Metadata, simulated_for: Duration) -> Report {
     let mut report = Report::default();
     let mut path = None;
     report.step("tools", || {
@@ -74,6 +94,8 @@ fn test(metadata: &Metadata) -> Report {
     report.step("documentation", || suite::documentation(metadata));
     report.step("build", || suite::cargo(metadata, &["build", "--workspace"]));
     report.tests("tests", || suite::tests(metadata, path.as_deref()));
+    report.tests("known faults", || sim::known_faults(metadata));
+    report.tests("simulator", || sim::for_as_long_as(simulated_for, metadata));
     report
 }
 

@@ -20,14 +20,20 @@ pub(crate) fn documentation(metadata: &Metadata) -> Result<(), String> {
 /// Runs all tests, their output shown, and counts them. `path` replaces the search path, for tools unpacked
 /// here.
 pub(crate) fn tests(metadata: &Metadata, path: Option<&OsStr>) -> (Counts, Result<(), String>) {
-    let mut counts = Counts::default();
-    let mut ignored = 0;
     let mut command = command(metadata);
-    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
+    command.args(["test", "--workspace", "--no-fail-fast"]);
     command.env("VIPDRIFT_BIN", metadata.target_directory.join("debug/vipdrift"));
     if let Some(path) = path {
         command.env("PATH", path);
     }
+    count(&mut command)
+}
+
+/// Runs the tests that this command runs, its output shown, and counts them.
+pub(crate) fn count(command: &mut Command) -> (Counts, Result<(), String>) {
+    let mut counts = Counts::default();
+    let mut ignored = 0;
+    command.stdout(Stdio::piped());
     let outcome =
         command.spawn().map_err(|error| format!("cargo does not start: {error}")).and_then(|mut child| {
             let mut output = BufReader::new(child.stdout.take().expect("piped"));
@@ -55,7 +61,8 @@ pub(crate) fn tests(metadata: &Metadata, path: Option<&OsStr>) -> (Counts, Resul
     (counts, outcome)
 }
 
-fn command(metadata: &Metadata) -> Command {
+/// Cargo, to be run in the workspace.
+pub(crate) fn command(metadata: &Metadata) -> Command {
     prepare(Command::new(metadata::cargo()), metadata)
 }
 

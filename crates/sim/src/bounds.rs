@@ -23,6 +23,8 @@ const KEEPER: Duration = ms(10);
 const SWITCHOVER: Duration = ms(3000);
 /// The longest pause before a mount is tried again that has failed, or a brain is started again that has died.
 const LONGEST_PAUSE: Duration = ms(31_000);
+/// A brain that was asked to end with grace has this long to release.
+const SHUTDOWN: Duration = ms(2000);
 /// Holders that do not hear each other meet by their announcements.
 const UNHEARD: Duration = ms(5000);
 /// Two that claim in the same instant see each other's announcements: the first, or the one 50 ms later.
@@ -217,11 +219,17 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         return None;
     }
     let unplugged = near(HOLD + ms(50), &is_unplugged);
-    if blocked || unplugged {
+    // Nodes that differ about the order may each think that it is their turn.
+    let differ = near(dead, &|fault| matches!(fault, Fault::OtherFile { .. }));
+    if blocked || unplugged || differ {
         limit = limit.max(SAME_INSTANT + round_trip(setup));
     }
     if (unplugged || !limit.is_zero()) && near(HOLD + ms(50), &is_hung) {
         limit += HOLD + ms(50);
+        // A hung brain that is asked to end with grace is waited for, though not for longer than the lease.
+        if near(SHUTDOWN, &|fault| matches!(fault, Fault::OtherFile { .. } | Fault::Stopped { .. })) {
+            limit += end.unwrap_or(SHUTDOWN).min(SHUTDOWN);
+        }
     }
     if !limit.is_zero() {
         limit += slowest;
@@ -246,7 +254,10 @@ pub(crate) fn outage(setup: &Setup, planned: &Planned, hitless: bool) -> Option<
         Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. }
             if lease_end(setup).is_none_or(|end| planned.lasts < end) =>
         {
-            Some(setup.dead() + BIRTH + patience(setup) * 2 + mount)
+            // What has been answered for long is asked for less often, and the first silence is looked at once more.
+            let long = planned.lasts > setup.lease().unwrap_or_default() + ms(1000);
+            let slow = if long { setup.heartbeat.clamp(ms(50), ms(1000)) * 2 } else { Duration::ZERO };
+            Some(setup.dead() + BIRTH + slow + patience(setup) * 2 + mount)
         }
         // A killed daemon's silence is no death of its machine: its peers wait for the dead time, if that is longer than
         // what was left of the lease, which is renewed every third.

@@ -19,6 +19,7 @@ mod sticky;
 mod thawed;
 mod transitions;
 mod two_holders;
+mod unheld;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -115,6 +116,7 @@ impl Invariants {
             Box::new(progress::Progress::default()),
             Box::new(two_holders::TwoHolders::default()),
             Box::new(dead_time::DeadTime),
+            Box::new(unheld::Unheld::new(scenario)),
             Box::new(isolated::Isolated::new(scenario)),
             Box::new(graceful_moves::GracefulMoves::default()),
             Box::new(blocked_heartbeats::BlockedHeartbeats::default()),
