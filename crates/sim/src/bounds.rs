@@ -243,6 +243,11 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     Some(limit)
 }
 
+/// A killed daemon is started again before its kernel has let go of what it held.
+pub(crate) fn is_back_in_time(setup: &Setup, planned: &Planned) -> bool {
+    lease_end(setup).is_none_or(|end| planned.lasts < end)
+}
+
 /// How long the client may be without an answer when a single fault has come over a cluster at rest; `None` where the
 /// design promises nothing.
 pub(crate) fn outage(setup: &Setup, planned: &Planned, hitless: bool) -> Option<Duration> {
@@ -251,9 +256,7 @@ pub(crate) fn outage(setup: &Setup, planned: &Planned, hitless: bool) -> Option<
         // Detection at worst in the dead time, then what is left of the questions.
         Fault::PowerCut { .. } | Fault::CablePulled { .. } => Some(setup.dead() + patience(setup) + mount),
         // Started again before the lease has ended, it releases first, and is heard again when it has a brain.
-        Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. }
-            if lease_end(setup).is_none_or(|end| planned.lasts < end) =>
-        {
+        Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. } if is_back_in_time(setup, planned) => {
             // What has been answered for long is asked for less often, and the first silence is looked at once more.
             let long = planned.lasts > setup.lease().unwrap_or_default() + ms(1000);
             let slow = if long { setup.heartbeat.clamp(ms(50), ms(1000)) * 2 } else { Duration::ZERO };

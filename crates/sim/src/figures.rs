@@ -55,7 +55,7 @@ impl Figures {
             }
         }
         let mut text = String::from(
-            "| fault, alone, on the holder | H | runs | p50 ms | p99 ms | max ms | bound ms | most of the bound |\n\
+            "| fault, alone, on the holder | H | groups | p50 ms | p99 ms | max ms | bound ms | most of the bound |\n\
              |---|---|---:|---:|---:|---:|---:|---:|\n",
         );
         for ((fault, place), samples) in rows {

@@ -13,7 +13,14 @@ const LASTS: Duration = Duration::from_secs(3600);
 /// The number of seeds, from 0 on, within which a fault must be caught.
 fn limit(fault: Sabotage) -> u64 {
     match fault {
-        _ => 200,
+        Sabotage::SkipProbe
+        | Sabotage::IgnoreTerms
+        | Sabotage::AnnounceFirst
+        | Sabotage::HalfDeadTime
+        | Sabotage::StaleEcho
+        | Sabotage::RenewUnasked => 10,
+        Sabotage::ResignFirst | Sabotage::NoClockGap => 25,
+        Sabotage::KeepIsolated | Sabotage::IgnoreStrangers => 50,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What was recorded, changed, invented or signed for somebody else changes nothing.
 
+use std::fmt::Debug;
+
 use vipdrift_core::GroupSnapshot;
 
 use super::{Finding, Invariant, Sight, broken};
@@ -24,13 +26,20 @@ impl Invariant for Forgery {
                 .map(|group| GroupSnapshot { occupied_by: None, ..group })
                 .collect::<Vec<_>>()
         };
-        let same = before.health == after.health
-            && before.peers == after.peers
-            && timeless(&before.groups) == timeless(&after.groups);
-        if same {
-            Ok(())
-        } else {
-            broken(host, format!("is changed by a forged datagram: {before:?} to {after:?}"))
+        differs(host, &before.health, &after.health)?;
+        for (before, after) in before.peers.iter().zip(&after.peers) {
+            differs(host, before, after)?;
         }
+        for (before, after) in timeless(&before.groups).iter().zip(&timeless(&after.groups)) {
+            differs(host, before, after)?;
+        }
+        Ok(())
     }
+}
+
+fn differs<T: PartialEq + Debug>(host: usize, before: &T, after: &T) -> Finding {
+    if before == after {
+        return Ok(());
+    }
+    broken(host, format!("is changed by a forged datagram: {before:?} to {after:?}"))
 }

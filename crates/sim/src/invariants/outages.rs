@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Finding, Invariant, Sight, broken_everywhere};
 use crate::bounds;
 use crate::figures::Figures;
-use crate::scenario::Fault;
+use crate::scenario::{Fault, Planned};
 use crate::world::World;
 
 /// One measurement.
@@ -21,17 +21,27 @@ pub(crate) struct Sample {
 pub(super) struct Outages {
     /// The world was at rest, so that the next fault is alone so far.
     rested: bool,
-    /// The fault under way, whether it strikes a holder, and the longest outage of a group, and whether it is hitless.
+    /// The fault under way, and the groups that it concerns.
     single: Option<(usize, Vec<usize>)>,
-    longest: Duration,
+    /// The longest outage of each group since.
+    longest: Vec<Duration>,
     samples: Vec<Sample>,
     broken: Option<String>,
 }
 
 /// Name of a row in the table of figures.
-fn row(fault: &Fault, hitless: bool) -> String {
-    let moves = matches!(fault, Fault::Switchover { .. } | Fault::Drained { .. });
-    if moves && hitless { format!("{}, hitless", fault.name()) } else { fault.name().to_owned() }
+fn row(world: &World, planned: &Planned, hitless: bool) -> String {
+    let how = match planned.fault {
+        Fault::Switchover { .. } | Fault::Drained { .. } if hitless => ", hitless",
+        Fault::BrainKilled { slow: true, .. } => ", the next too slow",
+        Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. }
+            if bounds::is_back_in_time(&world.setup, planned) =>
+        {
+            ", soon back"
+        }
+        _ => "",
+    };
+    format!("{}{how}", planned.fault.name())
 }
 
 /// The groups that a fault concerns: those held where it strikes.
@@ -60,7 +70,7 @@ impl Invariant for Outages {
                 let concerned = concerned(world, &world.scenario.faults[index].fault);
                 self.single =
                     (std::mem::take(&mut self.rested) && !concerned.is_empty()).then_some((index, concerned));
-                self.longest = Duration::ZERO;
+                self.longest = vec![Duration::ZERO; world.setup.groups.len()];
             }
             Sight::Outage { vip, lasted, .. } => {
                 let Some((index, concerned)) = &self.single else { return Ok(()) };
@@ -68,7 +78,7 @@ impl Invariant for Outages {
                 if !concerned.contains(&group) {
                     return Ok(());
                 }
-                self.longest = self.longest.max(lasted);
+                self.longest[group] = self.longest[group].max(lasted);
                 let hitless = world.setup.groups[group].hitless;
                 let planned = &world.scenario.faults[*index];
                 if let Some(bound) = bounds::outage(&world.setup, planned, hitless)
@@ -77,7 +87,7 @@ impl Invariant for Outages {
                     let address = world.vips[vip.0].1;
                     self.broken.get_or_insert(format!(
                         "{}: {address} not answered for {lasted:?}, at most {bound:?}",
-                        row(&planned.fault, hitless)
+                        row(world, planned, hitless)
                     ));
                 }
             }
@@ -89,13 +99,15 @@ impl Invariant for Outages {
                     return Ok(());
                 }
                 let planned = &world.scenario.faults[index];
-                let hitless = world.setup.groups[concerned[0]].hitless;
-                self.samples.push(Sample {
-                    fault: row(&planned.fault, hitless),
-                    heartbeat: world.setup.heartbeat,
-                    outage: self.longest,
-                    bound: bounds::outage(&world.setup, planned, hitless),
-                });
+                for group in concerned {
+                    let hitless = world.setup.groups[group].hitless;
+                    self.samples.push(Sample {
+                        fault: row(world, planned, hitless),
+                        heartbeat: world.setup.heartbeat,
+                        outage: self.longest[group],
+                        bound: bounds::outage(&world.setup, planned, hitless),
+                    });
+                }
                 if let Some(text) = self.broken.take() {
                     return broken_everywhere(text);
                 }
