@@ -30,6 +30,7 @@ impl Node {
         g.verifications = 0;
         g.noted.clear();
         g.yielded = None;
+        g.contested = None;
         g.free_since = None;
         g.idle_since = None;
         g.state = State::Mounting { plan: NEXT_PLAN, from, because };

@@ -49,6 +49,9 @@ impl Node {
         if let Some(rival) = self.better_rival(group) {
             return self.yield_to(group, rival);
         }
+        if self.yields_unheard(group) {
+            return;
+        }
         if let Some(handover) = &self.groups[group].handover
             && handover.served.is_some_and(|served| self.now >= served + HITLESS_GRACE)
         {

@@ -142,6 +142,8 @@ pub(crate) struct Group {
     pub(crate) defences: u32,
     /// Another claimant seen while active.
     pub(crate) conflict: Option<Answer>,
+    /// Since when a node that is not heard and comes before this one has claimed a VIP.
+    pub(crate) contested: Option<(Mac, Timestamp)>,
     /// The MAC of a node that is not heard and was yielded to, and when it was last seen to claim a VIP.
     pub(crate) yielded: Option<(Mac, Timestamp)>,
     /// Who answers for the active node's VIPs, as seen from here.
@@ -186,6 +188,7 @@ impl Group {
             last_defence: None,
             defences: 0,
             conflict: None,
+            contested: None,
             yielded: None,
             answered_by: None,
             reported: None,

@@ -17,7 +17,7 @@ use crate::timer::Timer;
 use crate::tuning::{
     ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_CALM,
     DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, ROUTINE, VERIFY_AFTER, VERIFY_AGAIN,
-    VERIFY_MAX,
+    VERIFY_MAX, YIELD, YIELD_GRACE,
 };
 
 impl Node {
@@ -102,17 +102,14 @@ impl Node {
         if let Some(peer) = owner {
             // Peers that hear each other settle it by term. Where one does not hear the other it cannot know the term:
             // by order, which both know.
-            // A release rests on what the peer itself has said, authenticated, of its MAC: anybody can send ARP.
-            let said = self.peers[peer].remote(self.groups[group].id).is_some_and(|s| s.mac == Some(mac));
-            if said
-                && !self.hear_each_other(peer)
-                && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+            let now = self.now;
+            if self.comes_before_unheard(group, peer, mac)
+                && self.groups[group]
+                    .contested
+                    .is_none_or(|(other, at)| other != mac || now.since(at) > YIELD)
             {
-                let rival = self.peers[peer].name.clone();
-                let deaf = if self.peers[peer].is_up() { "deaf" } else { "not heard" };
-                let reason = format!("{rival}, {deaf}, claims {address} and comes before this node");
-                self.groups[group].yielded = Some((mac, self.now));
-                return self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
+                self.groups[group].contested = Some((mac, now));
+                self.timers.set_sooner(Timer::Revisit(group), now + YIELD_GRACE);
             }
             let calm = self.groups[group].last_defence.is_none_or(|at| self.now.since(at) >= DEFEND_PACE);
             if self.peers[peer].is_up() && (first || calm) {
@@ -129,6 +126,36 @@ impl Node {
         let peer = &self.peers[peer];
         let asked = peer.solicited.is_some_and(|at| self.now.since(at) > self.tuning.patience());
         peer.is_up() && !asked && peer.deaf_since.is_none_or(|at| self.now.since(at) <= self.tuning.dead)
+    }
+
+    /// A release rests on what the peer itself has said, authenticated, of its MAC: anybody can send ARP.
+    fn comes_before_unheard(&self, group: usize, peer: usize, mac: Mac) -> bool {
+        let said = self.peers[peer].remote(self.groups[group].id).is_some_and(|s| s.mac == Some(mac));
+        said && !self.hear_each_other(peer) && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+    }
+
+    /// A preferred node that is not heard has claimed a VIP, and has had time to say a word: true if this node has let
+    /// go. The kernel of a machine that stood still answers before its daemon does anything.
+    pub(crate) fn yields_unheard(&mut self, group: usize) -> bool {
+        let Some((mac, since)) = self.groups[group].contested else { return false };
+        let until = since + YIELD_GRACE;
+        if self.now < until {
+            self.timers.set_sooner(Timer::Revisit(group), until);
+            return false;
+        }
+        self.groups[group].contested = None;
+        let answer = self.groups[group].conflict.filter(|answer| answer.mac == mac);
+        let (Some(answer), Some(peer)) = (answer, self.peer_of_mac(group, mac)) else { return false };
+        if !self.comes_before_unheard(group, peer, mac) {
+            return false;
+        }
+        let address = self.config.vips[answer.vip.0].address.addr();
+        let rival = self.peers[peer].name.clone();
+        let deaf = if self.peers[peer].is_up() { "deaf" } else { "not heard" };
+        let reason = format!("{rival}, {deaf}, claims {address} and comes before this node");
+        self.groups[group].yielded = Some((mac, self.now));
+        self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
+        true
     }
 
     /// The heir of a hitless handover is seen to claim the VIPs. It says so by heartbeat as well; when it has claimed

@@ -49,7 +49,7 @@ charlie says farewell                 | S    | S    | M     | A      | A    | P 
 a heartbeat heard twice               | S    | S    | M     | A      | H    | P     | R
 a heartbeat for somebody else         | S    | S    | M     | A      | H    | P     | R
 foreign MAC claims a VIP              | S    | S    | R     | A      | H    | R     | R
-alpha, not heard, claims a VIP        | S    | S    | R     | R      | H    | R     | R
+alpha, not heard, claims a VIP        | S    | S    | R     | A      | H    | R     | R
 charlie claims a VIP                  | S    | S    | R     | A      | H    | R     | R
 charlie claims both VIPs              | S    | S    | R     | A      | H    | R     | R
 drain                                 | S    | S    | R     | R      | H    | R     | R

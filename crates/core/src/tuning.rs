@@ -39,6 +39,8 @@ pub(crate) const DEFEND_PACE: Duration = Duration::from_millis(200);
 pub(crate) const VERIFY_AFTER: Duration = Duration::from_millis(20);
 /// And looks again while the answer is wrong.
 pub(crate) const VERIFY_AGAIN: Duration = Duration::from_millis(300);
+/// A preferred node that claims a VIP and is not heard has this long to say a word before it is yielded to.
+pub(crate) const YIELD_GRACE: Duration = Duration::from_millis(30);
 /// Whoever was yielded to, unheard, has the VIPs for this long after it was last seen to claim one: it announces them
 /// every [`ROUTINE`], and its answers may not get here.
 pub(crate) const YIELD: Duration = Duration::from_secs(6);

@@ -29,6 +29,8 @@ const SHUTDOWN: Duration = ms(2000);
 const UNHEARD: Duration = ms(5000);
 /// Two that claim in the same instant see each other's announcements: the first, or the one 50 ms later.
 const SAME_INSTANT: Duration = ms(50);
+/// One that claims and is not heard has this long to say a word before it is yielded to.
+const GRACE: Duration = ms(30);
 
 /// Three rounds of questions.
 pub(crate) fn patience(setup: &Setup) -> Duration {
@@ -211,7 +213,7 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         limit = limit.max(dead * 2 + ms(500));
     }
     if near(soon, &is_torn) {
-        limit = limit.max(setup.heartbeat * 2 + SAME_INSTANT + round_trip(setup));
+        limit = limit.max(setup.heartbeat * 2 + SAME_INSTANT + GRACE + round_trip(setup));
     }
     let blocked = near(soon, &is_blocked);
     if blocked && limit > HITLESS + round_trip(setup) * 2 {
@@ -222,7 +224,7 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     // Nodes that differ about the order may each think that it is their turn.
     let differ = near(dead, &|fault| matches!(fault, Fault::OtherFile { .. }));
     if blocked || unplugged || differ {
-        limit = limit.max(SAME_INSTANT + round_trip(setup));
+        limit = limit.max(SAME_INSTANT + GRACE + round_trip(setup));
     }
     if (unplugged || !limit.is_zero()) && near(HOLD + ms(50), &is_hung) {
         limit += HOLD + ms(50);

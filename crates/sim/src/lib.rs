@@ -10,6 +10,8 @@ mod random;
 mod run;
 mod scenario;
 mod shrink;
+#[cfg(test)]
+mod stories;
 mod world;
 
 pub use figures::Figures;

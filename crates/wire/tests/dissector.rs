@@ -67,6 +67,7 @@ fn arp_frames() {
         arp::request(OWN, OWN_IP, VIP, Mac([0, 0, 0x5e, 0, 0x53, 0x02])),
         arp::announcement(OWN, VIP, arp::Operation::Request),
         arp::announcement(OWN, VIP, arp::Operation::Reply),
+        arp::reply(OWN, VIP, Mac([0, 0, 0x5e, 0, 0x53, 0x02]), OWN_IP),
     ];
     let fields = [
         "_ws.malformed",
@@ -92,13 +93,21 @@ fn arp_frames() {
         ["", other, own, "1", "0x0800", "6", "4", "1", own, own_ip, zero, vip, "", "", ""],
         ["", all, own, "1", "0x0800", "6", "4", "1", own, vip, zero, vip, "", "1", "1"],
         ["", all, own, "1", "0x0800", "6", "4", "2", own, vip, own, vip, "", "1", ""],
+        ["", other, own, "1", "0x0800", "6", "4", "2", own, vip, other, own_ip, "", "", ""],
     ];
     assert_eq!(dissect(&frames, &fields), expected);
 }
 
 #[test]
 fn neighbor_frames() {
-    let frames = [ndp::probe(OWN, VIP6), ndp::solicitation(OWN, OWN_IP6, VIP6), ndp::announcement(OWN, VIP6)];
+    let asker = (Mac([0, 0, 0x5e, 0, 0x53, 0x02]), OWN_IP6);
+    let frames = [
+        ndp::probe(OWN, VIP6),
+        ndp::solicitation(OWN, OWN_IP6, VIP6),
+        ndp::announcement(OWN, VIP6),
+        ndp::reply(OWN, VIP6, Some(asker)),
+        ndp::reply(OWN, VIP6, None),
+    ];
     let fields = [
         "_ws.malformed",
         "_ws.expert.message",
@@ -119,7 +128,8 @@ fn neighbor_frames() {
         "icmpv6.opt.type",
         "icmpv6.opt.linkaddr",
     ];
-    let (own, solicited_mac, all_mac) = ("00:00:5e:00:53:01", "33:33:ff:12:34:56", "33:33:00:00:00:01");
+    let (own, other) = ("00:00:5e:00:53:01", "00:00:5e:00:53:02");
+    let (solicited_mac, all_mac) = ("33:33:ff:12:34:56", "33:33:00:00:00:01");
     let (vip, own_ip, solicited, all) = ("2001:db8::12:3456", "2001:db8::11", "ff02::1:ff12:3456", "ff02::1");
     // Status 1 is "good".
     let expected = [
@@ -163,6 +173,8 @@ fn neighbor_frames() {
             "1",
             own,
         ],
+        ["", "", all_mac, own, vip, all, "32", "255", "136", "0", "1", "", vip, "0", "0", "1", "2", own],
+        ["", "", other, own, vip, own_ip, "32", "255", "136", "0", "1", "", vip, "0", "1", "1", "2", own],
         ["", "", all_mac, own, vip, all, "32", "255", "136", "0", "1", "", vip, "0", "0", "1", "2", own],
     ];
     assert_eq!(dissect(&frames, &fields), expected);

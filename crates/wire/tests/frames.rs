@@ -48,6 +48,20 @@ fn arp_request() {
 }
 
 #[test]
+fn arp_reply() {
+    let frame = arp::reply(OWN, VIP, OTHER, OWN_IP);
+    let golden = "00005e005302 00005e005301 0806 0001 0800 0604 0002
+                  00005e005301 c0000264 00005e005302 c000020b";
+    assert_eq!(frame, hex(golden));
+    let (_, Frame::Arp(packet)) = parse_frame(&frame).unwrap() else { panic!("not ARP") };
+    assert_eq!((packet.claims(), packet.is_probe()), (Some(VIP), false));
+    // Whoever asked by a probe has no address yet.
+    let frame = arp::reply(OWN, VIP, OTHER, Ipv4Addr::UNSPECIFIED);
+    let (_, Frame::Arp(packet)) = parse_frame(&frame).unwrap() else { panic!("not ARP") };
+    assert_eq!(packet.claims(), Some(VIP));
+}
+
+#[test]
 fn arp_announcements() {
     let request = "ffffffffffff 00005e005301 0806 0001 0800 0604 0001
                    00005e005301 c0000264 000000000000 c0000264";
@@ -164,6 +178,24 @@ fn neighbor_announcement() {
     };
     assert_eq!(message, expected);
     assert_eq!(message.claims(), Some(VIP6));
+}
+
+#[test]
+fn neighbor_reply() {
+    let frame = ndp::reply(OWN, VIP6, Some((OTHER, OWN_IP6)));
+    let golden = "00005e005302 00005e005301 86dd
+                  60000000 0020 3a ff 20010db8000000000000000000000100 20010db8000000000000000000000011
+                  88 00";
+    let (start, rest) = frame.split_at(hex(golden).len());
+    assert_eq!(start, hex(golden));
+    assert_eq!(rest[2..], hex("60000000 20010db8000000000000000000000100 02 01 00005e005301"));
+    let (_, Frame::Neighbor(message)) = parse_frame(&frame).expect("a checksum that is right") else {
+        panic!("not ND")
+    };
+    assert_eq!(message.claims(), Some(VIP6));
+    // Whoever asked from no address is answered like everybody (RFC 4861 section 7.2.4).
+    let to_all = ndp::reply(OWN, VIP6, None);
+    assert_eq!(to_all, ndp::announcement(OWN, VIP6));
 }
 
 /// An ND frame in parts, so that a test can spoil one of them and still have the checksum right.

@@ -108,7 +108,7 @@ pub(crate) trait Invariant {
 }
 
 /// All of them.
-pub(crate) struct Invariants(Vec<Box<dyn Invariant>>);
+pub(crate) struct Invariants(pub(crate) Vec<Box<dyn Invariant>>);
 
 impl Invariants {
     pub(crate) fn all(scenario: &Scenario) -> Self {

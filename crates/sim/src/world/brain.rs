@@ -167,7 +167,7 @@ impl World {
     }
 
     /// A datagram that no node has sent to this one now.
-    pub(super) fn brain_is_fooled(&mut self, host: usize, path: usize, bytes: &[u8]) {
+    pub(crate) fn brain_is_fooled(&mut self, host: usize, path: usize, bytes: &[u8]) {
         let Some(brain) = self.hosts[host].brain.as_ref().filter(|brain| brain.frozen.is_none()) else {
             return;
         };
@@ -375,12 +375,15 @@ impl World {
             brain.wake = None;
             if brain.frozen.is_none() && !still {
                 let next = brain.node.next_deadline();
-                brain.wake = next.and_then(|next| state.clock.when(next.at)).map(|at| at.max(self.now));
+                let late = state.late;
+                brain.wake =
+                    next.and_then(|next| state.clock.when(next.at)).map(|at| (at + late).max(self.now));
             }
         }
     }
 
     fn carry_out(&mut self, host: usize, action: Action) {
+        self.hosts[host].actions += 1;
         match action {
             Action::SendDatagram { path: PathIndex(path), bytes } => {
                 if self.hosts[host].thawed.is_some()

@@ -59,6 +59,10 @@ pub(crate) struct Host {
     pub(crate) brain_ended: Duration,
     /// When the machine last went on after it had stood still.
     pub(crate) thawed: Option<Duration>,
+    /// How late its brains' timers are, always.
+    pub(crate) late: Duration,
+    /// How many things its brains have wanted done.
+    pub(crate) actions: u64,
 }
 
 impl Host {
@@ -86,6 +90,8 @@ impl Host {
             start_again: false,
             brain_ended: Duration::ZERO,
             thawed: None,
+            late: Duration::ZERO,
+            actions: 0,
         }
     }
 

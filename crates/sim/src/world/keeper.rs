@@ -62,11 +62,11 @@ pub(crate) struct Keeper {
     lease: Lease,
     mounts: Mounts,
     budget: Budget,
-    words: Option<Words>,
+    pub(crate) words: Option<Words>,
     carry: Option<Carry>,
     /// What the brain being born is handed.
     birth: Option<Carry>,
-    number: u64,
+    pub(crate) number: u64,
     /// It waits for the kernel until then.
     busy: Option<Duration>,
     doing: Option<Step>,

@@ -220,6 +220,19 @@ impl World {
         }
     }
 
+    /// Runs until `done` or for `limit`; the time it took, if `done` came true.
+    #[cfg(test)]
+    pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let begun = self.now;
+        let end = self.now + limit;
+        while !done(self) {
+            if self.violation.is_some() || !self.step(end) {
+                return None;
+            }
+        }
+        Some(self.now - begun)
+    }
+
     /// One event; false when nothing is left to happen before `end`.
     fn step(&mut self, end: Duration) -> bool {
         let mut deadline: Option<(Duration, usize)> = None;
