@@ -56,7 +56,9 @@ impl Node {
             self.stop_asking(group);
             return;
         }
-        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
+        let ready = self.is_ready(group)
+            && self.candidate(group) == Some(self.config.id)
+            && !self.has_just_joined(group);
         if self.takes_released(group, ready) {
             return;
         }
@@ -93,6 +95,17 @@ impl Node {
         }
         self.groups[group].yielded = None;
         false
+    }
+
+    /// In a takeover a node that is not ready is passed over. Has it become ready meanwhile, whoever passed it over may be
+    /// about to claim: that will be heard.
+    fn has_just_joined(&mut self, group: usize) -> bool {
+        let until = self.listened + self.tuning.patience();
+        if self.now >= until || !self.is_takeover(group) {
+            return false;
+        }
+        self.timers.set_sooner(Timer::Revisit(group), until);
+        true
     }
 
     pub(crate) fn keep_asking(&mut self, group: usize) {

@@ -340,7 +340,7 @@ impl Node {
     }
 
     /// Somebody held the group a moment ago.
-    fn is_takeover(&self, group: usize) -> bool {
+    pub(crate) fn is_takeover(&self, group: usize) -> bool {
         self.groups[group].ghost.is_some() || self.groups[group].released.is_some()
     }
 

@@ -65,6 +65,8 @@ pub struct Node {
     defend_all: bool,
     /// Still listening after a fresh start.
     pub(crate) listening: bool,
+    /// When it had listened long enough.
+    pub(crate) listened: Timestamp,
     /// Was away and has not yet re-proved; since when.
     pub(crate) away: Option<Timestamp>,
     /// When that was last said.
@@ -171,6 +173,7 @@ impl Node {
             outbox: BTreeMap::new(),
             defend_all: false,
             listening: true,
+            listened: Timestamp::ZERO,
             away: None,
             away_noted: None,
             grace_until: now,
@@ -405,6 +408,7 @@ impl Node {
                 Timer::Beat => self.beat(),
                 Timer::Listened => {
                     self.listening = false;
+                    self.listened = self.now;
                     self.revisit_all();
                 }
                 Timer::Proved => self.revisit_all(),
