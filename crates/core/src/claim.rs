@@ -56,12 +56,11 @@ impl Node {
             self.stop_asking(group);
             return;
         }
-        let ready = self.is_ready(group)
-            && self.candidate(group) == Some(self.config.id)
-            && !self.has_just_joined(group);
+        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
         if self.takes_released(group, ready) {
             return;
         }
+        let ready = ready && !self.has_just_joined(group);
         self.keep_asking(group);
         if self.has_yielded(group) {
             return;

@@ -131,7 +131,8 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     let group = &setup.groups[contest.group];
     let is_storm = |fault: &Fault| match fault {
         Fault::Loss { .. } | Fault::Twice { .. } => true,
-        Fault::Delay { longest } => *longest > setup.heartbeat / 20,
+        // An answer must be there before the third question.
+        Fault::Delay { longest } => *longest > (setup.heartbeat / 20).min(ms(3)),
         _ => false,
     };
     let is_torn = |fault: &Fault| {

@@ -29,8 +29,10 @@ impl Invariant for Renewal {
         match *sight {
             Sight::KeeperAway { host } => self.away[host] = true,
             Sight::Renewed { host } => match &world.hosts[host].brain {
-                // Its last word may still be on its way.
-                None if world.now > world.hosts[host].brain_ended + UNDER_WAY => {
+                // Its last word may still be on its way, or have waited for a keeper that stood still.
+                None if world.now
+                    > world.hosts[host].brain_ended.max(world.hosts[host].keeper_went_on) + UNDER_WAY =>
+                {
                     return broken(host, "its keeper renews the lease, and there is no brain");
                 }
                 None => {}

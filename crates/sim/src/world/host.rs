@@ -57,6 +57,8 @@ pub(crate) struct Host {
     pub(crate) start_again: bool,
     /// When the last brain ended.
     pub(crate) brain_ended: Duration,
+    /// When its keeper last went on after it had stood still.
+    pub(crate) keeper_went_on: Duration,
     /// When the machine last went on after it had stood still.
     pub(crate) thawed: Option<Duration>,
     /// How late its brains' timers are, always.
@@ -89,6 +91,7 @@ impl Host {
             other_file: false,
             start_again: false,
             brain_ended: Duration::ZERO,
+            keeper_went_on: Duration::ZERO,
             thawed: None,
             late: Duration::ZERO,
             actions: 0,

@@ -540,6 +540,7 @@ impl World {
     pub(super) fn thaw_keeper(&mut self, host: usize) {
         let Some(since) = self.keeper(host).and_then(|keeper| keeper.frozen.take()) else { return };
         self.say(|| format!("{}: its keeper goes on", NAMES[host]));
+        self.hosts[host].keeper_went_on = self.now;
         self.keeper_was_away(host, since, false);
         let later = self.keeper(host).map(|keeper| std::mem::take(&mut keeper.later)).unwrap_or_default();
         let free = self.keeper(host).is_some_and(|keeper| keeper.busy.is_none());
