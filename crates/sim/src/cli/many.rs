@@ -29,6 +29,7 @@ pub(super) fn run(many: &Many) -> Result<bool, String> {
     let last = many.seeds.map_or(u64::MAX, |seeds| many.first.saturating_add(seeds));
     let next = AtomicU64::new(many.first);
     let stop = AtomicBool::new(false);
+    let told = AtomicU64::new(0);
     let figures = Mutex::new(Figures::default());
     let failures = Mutex::new(Vec::new());
     let bar = bar(many.seeds, limit);
@@ -43,15 +44,24 @@ pub(super) fn run(many: &Many) -> Result<bool, String> {
                     let scenario = Scenario::draw(seed, many.common.lasts());
                     let outcome = vipdrift_sim::run(&scenario, many.common.options());
                     if let Some(violation) = outcome.violation {
-                        bar.println(format!("seed {seed}: {}: {}", violation.invariant, violation.text));
+                        say(&bar, format!("seed {seed}: {}: {}", violation.invariant, violation.text));
                         let failure = Failure { seed, violation, log: outcome.log };
                         lock(&failures).push(failure);
                         stop.fetch_or(!many.keep_going, Ordering::Relaxed);
                     }
-                    lock(&figures).add(outcome.figures);
+                    let runs = {
+                        let mut figures = lock(&figures);
+                        figures.add(outcome.figures);
+                        figures.runs
+                    };
                     match many.seeds {
                         Some(_) => bar.inc(1),
                         None => bar.set_position(begun.elapsed().as_secs()),
+                    }
+                    // Where there is no bar, a line a minute.
+                    let minute = begun.elapsed().as_secs() / 60;
+                    if bar.is_hidden() && told.fetch_max(minute, Ordering::Relaxed) < minute {
+                        say(&bar, format!("{minute} min, {runs} seeds"));
                     }
                 }
             });
@@ -77,6 +87,11 @@ pub(super) fn run(many: &Many) -> Result<bool, String> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A line above the bar, or where there is none.
+fn say(bar: &ProgressBar, line: String) {
+    if bar.is_hidden() { println!("{line}") } else { bar.println(line) }
 }
 
 fn bar(seeds: Option<u64>, limit: Option<Duration>) -> ProgressBar {
