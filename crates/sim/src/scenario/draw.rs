@@ -27,7 +27,9 @@ pub(super) fn scenario(seed: u64, lasts: Duration) -> Scenario {
     let mut random = Random::new(seed, 1);
     let setup = setup(&mut random);
     let mut faults = Vec::new();
-    let mut at = bounds::start(&setup);
+    let start = bounds::start(&setup);
+    // Sometimes trouble does not wait until everybody is there.
+    let mut at = if random.chance(200) { random.spread(ms(1), start) } else { start };
     loop {
         let weather = random.weigh(&[
             (35, Weather::Single),
