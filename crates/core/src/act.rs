@@ -68,6 +68,7 @@ impl Node {
         g.handover = None;
         g.to_announce.clear();
         g.conflict = None;
+        g.contested = None;
         g.released = None;
         g.resigned = heir.is_some();
         g.reserved = heir.map(|heir| (heir, until));
@@ -166,6 +167,7 @@ impl Node {
         g.mount_failures = 0;
         g.ghost = None;
         g.conflict = None;
+        g.contested = None;
         g.announced = 1;
         g.last_defence = Some(now);
         g.reason.clone_from(&because.reason);

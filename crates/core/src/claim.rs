@@ -86,9 +86,13 @@ impl Node {
     /// A node that is not heard was yielded to and has claimed a VIP lately. Whatever keeps it from being heard may keep
     /// its answers away as well.
     fn has_yielded(&mut self, group: usize) -> bool {
-        let Some((_, at)) = self.groups[group].yielded else { return false };
+        let Some((mac, at)) = self.groups[group].yielded else { return false };
+        // Heard again, it says itself that it holds nothing.
+        let says_no = self.peer_of_mac(group, mac).is_some_and(|peer| {
+            self.peers[peer].is_up() && self.peers[peer].states_known() && !self.holds(peer, group)
+        });
         let until = at + YIELD;
-        if self.now < until {
+        if self.now < until && !says_no {
             self.timers.set_sooner(Timer::Revisit(group), until);
             return true;
         }
@@ -173,13 +177,16 @@ impl Node {
 
     /// Nobody answers.
     fn consider_free(&mut self, group: usize) {
-        if self.groups[group].occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
+        let first = self.groups[group].free_since.is_none();
+        if first && self.groups[group].occupancy.is_stale(self.now, self.tuning.slow_round / 2) {
             // While something else was waited for, questions were few.
-            self.groups[group].free_since = None;
             return self.start_asking(group);
         }
-        let until = *self.groups[group].free_since.get_or_insert(self.now) + self.head_start(group);
+        let since = *self.groups[group].free_since.get_or_insert(self.now);
+        let until = since + self.head_start(group);
         if self.now < until {
+            // Asked all the while.
+            self.timers.set_sooner(Timer::Ask(group), self.now + self.tuning.round);
             return self.timers.set_sooner(Timer::Revisit(group), until);
         }
         let because = self.explain_claim(group, &Ground::Free);

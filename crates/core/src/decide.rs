@@ -292,14 +292,17 @@ impl Node {
     fn outranks(&self, peer: usize, group: usize) -> bool {
         let Some(state) = self.peers[peer].remote(self.groups[group].id) else { return false };
         let reign = self.groups[group].reign;
+        state.term > reign || state.term == reign && self.comes_before(group, peer)
+    }
+
+    /// By order; where the configurations differ, so may the orders, and both go by what cannot differ.
+    pub(crate) fn comes_before(&self, group: usize, peer: usize) -> bool {
         let id = self.peers[peer].id;
-        // Where the configurations differ, so may the orders: then both go by what cannot differ.
-        let before = if self.peers[peer].config_digest == Some(self.config.digest) {
+        if self.peers[peer].config_digest == Some(self.config.digest) {
             self.rank_of(group, id) < self.own_rank(group)
         } else {
             id < self.config.id
-        };
-        state.term > reign || state.term == reign && before
+        }
     }
 
     pub(crate) fn rank_of(&self, group: usize, id: NodeId) -> usize {

@@ -101,6 +101,18 @@ pub(crate) struct Ghost {
     pub(crate) since: Timestamp,
 }
 
+/// A claim that is to be yielded to, unless whoever made it says a word or makes it no more.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Contested {
+    pub(crate) mac: Mac,
+    pub(crate) vip: VipIndex,
+    pub(crate) since: Timestamp,
+    /// When this node last asked whether it goes on.
+    pub(crate) asked: Timestamp,
+    /// It has been made again since it was asked about.
+    pub(crate) confirmed: bool,
+}
+
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
@@ -142,8 +154,8 @@ pub(crate) struct Group {
     pub(crate) defences: u32,
     /// Another claimant seen while active.
     pub(crate) conflict: Option<Answer>,
-    /// Since when a node that is not heard and comes before this one has claimed a VIP.
-    pub(crate) contested: Option<(Mac, Timestamp)>,
+    /// A node that is not heard and comes before this one has claimed a VIP.
+    pub(crate) contested: Option<Contested>,
     /// The MAC of a node that is not heard and was yielded to, and when it was last seen to claim a VIP.
     pub(crate) yielded: Option<(Mac, Timestamp)>,
     /// Who answers for the active node's VIPs, as seen from here.

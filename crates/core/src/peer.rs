@@ -82,9 +82,9 @@ impl Kernel {
         self.unanswered
     }
 
-    /// It has answered the last question.
+    /// It has answered the last question, or the one before: an answer may be under way.
     pub(crate) fn lives(&self) -> bool {
-        self.last_answer.is_some() && self.unanswered == 0
+        self.last_answer.is_some() && self.unanswered <= 1
     }
 
     /// Whether an ICMP echo is to go out now; if so it counts as sent.

@@ -8,7 +8,7 @@ use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 use crate::action::Action;
 use crate::config::{InterfaceIndex, Switchover, VipIndex};
 use crate::event::Drift;
-use crate::group::State;
+use crate::group::{Contested, State};
 use crate::node::Node;
 use crate::occupancy::{Answer, Verdict};
 use crate::peer::Liveness;
@@ -17,7 +17,7 @@ use crate::timer::Timer;
 use crate::tuning::{
     ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_CALM,
     DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, ROUTINE, VERIFY_AFTER, VERIFY_AGAIN,
-    VERIFY_MAX, YIELD, YIELD_GRACE,
+    VERIFY_MAX, YIELD_GRACE,
 };
 
 impl Node {
@@ -100,17 +100,7 @@ impl Node {
         let address = self.config.vips[answer.vip.0].address.addr();
         let name = self.group_name(group).to_owned();
         if let Some(peer) = owner {
-            // Peers that hear each other settle it by term. Where one does not hear the other it cannot know the term:
-            // by order, which both know.
-            let now = self.now;
-            if self.comes_before_unheard(group, peer, mac)
-                && self.groups[group]
-                    .contested
-                    .is_none_or(|(other, at)| other != mac || now.since(at) > YIELD)
-            {
-                self.groups[group].contested = Some((mac, now));
-                self.timers.set_sooner(Timer::Revisit(group), now + YIELD_GRACE);
-            }
+            self.note_contest(group, peer, answer);
             let calm = self.groups[group].last_defence.is_none_or(|at| self.now.since(at) >= DEFEND_PACE);
             if self.peers[peer].is_up() && (first || calm) {
                 self.send_heartbeat(peer, true);
@@ -128,32 +118,62 @@ impl Node {
         peer.is_up() && !asked && peer.deaf_since.is_none_or(|at| self.now.since(at) <= self.tuning.dead)
     }
 
-    /// A release rests on what the peer itself has said, authenticated, of its MAC: anybody can send ARP.
+    /// A node with more right that does not hear this one, or is not heard.
     fn comes_before_unheard(&self, group: usize, peer: usize, mac: Mac) -> bool {
+        // The MAC is one that the peer itself has said is its own, authenticated.
         let said = self.peers[peer].remote(self.groups[group].id).is_some_and(|s| s.mac == Some(mac));
-        said && !self.hear_each_other(peer) && self.rank_of(group, self.peers[peer].id) < self.own_rank(group)
+        said && !self.hear_each_other(peer) && self.comes_before(group, peer)
     }
 
-    /// A preferred node that is not heard has claimed a VIP, and has had time to say a word: true if this node has let
-    /// go. The kernel of a machine that stood still answers before its daemon does anything.
+    /// Where peers hear each other, terms settle it. Where one does not hear the other it cannot know the term: by order,
+    /// which both know.
+    fn note_contest(&mut self, group: usize, peer: usize, answer: Answer) {
+        let now = self.now;
+        if let Some(contested) = &mut self.groups[group].contested
+            && now.since(contested.since) <= YIELD_GRACE * 2
+        {
+            contested.confirmed |= contested.mac == answer.mac && answer.at > contested.since;
+            return;
+        }
+        if self.comes_before_unheard(group, peer, answer.mac) {
+            let Answer { mac, vip, .. } = answer;
+            self.groups[group].contested =
+                Some(Contested { mac, vip, since: now, asked: now, confirmed: false });
+            self.probe(&[vip]);
+            self.timers.set_sooner(Timer::Revisit(group), now + YIELD_GRACE / 3);
+        }
+    }
+
+    /// A node with more right that is not heard has claimed a VIP, has had time to say a word, and goes on claiming: true
+    /// if this node has let go. The kernel of a machine that stood still answers before its daemon does anything; and a
+    /// single frame, which anybody can send, is not enough.
     pub(crate) fn yields_unheard(&mut self, group: usize) -> bool {
-        let Some((mac, since)) = self.groups[group].contested else { return false };
+        let now = self.now;
+        let Some(contested) = self.groups[group].contested else { return false };
+        let Contested { mac, vip, since, asked, confirmed } = contested;
         let until = since + YIELD_GRACE;
-        if self.now < until {
-            self.timers.set_sooner(Timer::Revisit(group), until);
+        if now < until {
+            let mut next = asked + YIELD_GRACE / 3;
+            if now >= next {
+                self.groups[group].contested = Some(Contested { asked: now, ..contested });
+                self.probe(&[vip]);
+                next = now + YIELD_GRACE / 3;
+            }
+            self.timers.set_sooner(Timer::Revisit(group), next.min(until));
             return false;
         }
         self.groups[group].contested = None;
-        let answer = self.groups[group].conflict.filter(|answer| answer.mac == mac);
-        let (Some(answer), Some(peer)) = (answer, self.peer_of_mac(group, mac)) else { return false };
-        if !self.comes_before_unheard(group, peer, mac) {
+        let Some(peer) = self.peer_of_mac(group, mac) else { return false };
+        // Heard but deaf, it has said itself that it holds the VIP.
+        let claims = confirmed || self.peers[peer].is_up() && self.holds(peer, group);
+        if !claims || !self.comes_before_unheard(group, peer, mac) {
             return false;
         }
-        let address = self.config.vips[answer.vip.0].address.addr();
+        let address = self.config.vips[vip.0].address.addr();
         let rival = self.peers[peer].name.clone();
         let deaf = if self.peers[peer].is_up() { "deaf" } else { "not heard" };
         let reason = format!("{rival}, {deaf}, claims {address} and comes before this node");
-        self.groups[group].yielded = Some((mac, self.now));
+        self.groups[group].yielded = Some((mac, now));
         self.release(group, None, reason, vec![format!("{address} claimed by {mac}")]);
         true
     }

@@ -41,8 +41,8 @@ pub(crate) const VERIFY_AFTER: Duration = Duration::from_millis(20);
 pub(crate) const VERIFY_AGAIN: Duration = Duration::from_millis(300);
 /// A preferred node that claims a VIP and is not heard has this long to say a word before it is yielded to.
 pub(crate) const YIELD_GRACE: Duration = Duration::from_millis(30);
-/// Whoever was yielded to, unheard, has the VIPs for this long after it was last seen to claim one: it announces them
-/// every [`ROUTINE`], and its answers may not get here.
+/// Whoever was yielded to, unheard, has the VIPs for this long after it was last seen to claim one: it answers questions,
+/// and announces them every [`ROUTINE`] while it does not hear this node either.
 pub(crate) const YIELD: Duration = Duration::from_secs(6);
 /// What was seen is told after this, with whatever else has been seen by then.
 pub(crate) const REPORT: Duration = Duration::from_millis(5);

@@ -1,12 +1,14 @@
 //! What once went wrong, or could: each a small story.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use vipdrift_core::{Command, RoleName, VipIndex};
+use vipdrift_wire::arp;
 
 use super::{ALPHA, BRAVO, CHARLIE, DELTA, LEASE, Story, hitless, ms, of, us, with};
 use crate::scenario::{Fault, GroupSetup, NAMES, NodeNumber, Setup};
-use crate::world::World;
+use crate::world::{Thing, World};
 
 /// A node that was cut off hears old holders say that they hold nothing now. That is no news, and nothing to take.
 #[test]
@@ -225,4 +227,35 @@ fn many_groups_are_no_burden_when_nothing_happens() {
     let actions = quiet(&mut story);
     assert!(actions < 150, "{actions} actions in a second with a dead peer");
     assert_eq!(story.contests(), 0);
+}
+
+/// The machines of all that come before it live, and none of their daemons runs: each has a head start, and then the last
+/// node takes the VIP.
+#[test]
+fn the_last_of_the_order_takes_what_nobody_else_takes() {
+    for (nodes, heartbeat) in [(2, ms(100)), (4, ms(50)), (6, ms(20)), (7, ms(100))] {
+        let last = nodes - 1;
+        let mut story = Story::new(Setup { heartbeat, ..of(nodes) });
+        let life = story.world.hosts[last].life;
+        story.world.push(Duration::ZERO, Thing::Start { host: last, life });
+        let took = story.until_held_by(ms(8000), &[last]);
+        assert!(took.is_some(), "{nodes} nodes, a heartbeat of {heartbeat:?}");
+    }
+}
+
+/// One frame with the MAC of a preferred node that is dead makes nobody let go.
+#[test]
+fn one_forged_claim_moves_nothing() {
+    let mut story = Story::running(of(3));
+    let mac = story.world.hosts[0].mac;
+    story.comes(Fault::PowerCut { on: ALPHA });
+    story.run(ms(1000));
+    assert_eq!(story.holders(), [1]);
+    for _ in 0..20 {
+        let frame = arp::announcement(mac, Ipv4Addr::new(192, 0, 2, 100), arp::Operation::Request);
+        story.world.brain_sees(1, frame.into());
+        story.run(ms(250));
+        assert_eq!(story.holders(), [1]);
+    }
+    assert_eq!(story.decisions(BRAVO).len(), 1, "only the takeover itself");
 }

@@ -177,7 +177,7 @@ impl World {
         self.see(&Sight::Fooled { host, before: &before });
     }
 
-    pub(super) fn brain_sees(&mut self, host: usize, bytes: Rc<[u8]>) {
+    pub(crate) fn brain_sees(&mut self, host: usize, bytes: Rc<[u8]>) {
         let Some(brain) = &mut self.hosts[host].brain else { return };
         if brain.frozen.is_some() {
             if brain.frames.len() < SOCKET {

@@ -447,6 +447,7 @@ impl World {
 
     fn set_timer(&mut self, host: usize) {
         let (now, limit, life) = (self.now, self.silence_limit(), self.hosts[host].life);
+        let local = self.local(host);
         let Some(keeper) = self.keeper(host) else { return };
         let phase = match keeper.phase {
             Phase::Starting { until } | Phase::DyingHeld { until } | Phase::Stopping { until } => Some(until),
@@ -454,7 +455,8 @@ impl World {
             Phase::DyingReleased { .. } => None,
             Phase::Running => Some(keeper.heard + limit),
         };
-        let next = [phase, keeper.look, keeper.retry, keeper.paused].into_iter().flatten().min();
+        let renewal = keeper.lease.next(local).map(|due| now + due.since(local));
+        let next = [phase, keeper.look, keeper.retry, keeper.paused, renewal].into_iter().flatten().min();
         let Some(next) = next else { return };
         if keeper.timer.is_none_or(|timer| next < timer) {
             keeper.timer = Some(next);
