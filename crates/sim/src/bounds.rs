@@ -130,7 +130,7 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     let dead = setup.dead();
     let group = &setup.groups[contest.group];
     let is_storm = |fault: &Fault| match fault {
-        Fault::Loss { .. } | Fault::Twice { .. } => true,
+        Fault::Loss { .. } => true,
         // An answer must be there before the third question.
         Fault::Delay { longest } => *longest > (setup.heartbeat / 20).min(ms(3)),
         _ => false,
@@ -157,6 +157,15 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         matches!(fault, Fault::VipAdded { on, group }
             if *group == contest.group && contest.holders.contains(&on.0))
     };
+    // Only a planned move asks for it, and a holder may be killed in the midst of one.
+    let asked = scenario.faults.iter().filter(|planned| {
+        matches!(planned.fault, Fault::Switchover { .. } | Fault::Drained { .. })
+            && contest.until >= planned.at
+            && contest.from <= planned.over() + SWITCHOVER
+    });
+    // One after the other: the next may begin before the last is over.
+    let moves = u32::try_from(asked.count()).unwrap_or(u32::MAX) + u32::from(!group.failback.is_zero());
+    let moves = if group.hitless { moves } else { 0 };
     let end = lease_end(setup);
     let slowest = scenario
         .faults
@@ -186,16 +195,14 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         return None;
     }
     // What nobody looks after stays until its lifetime ends.
-    let lost =
-        near(end.unwrap_or(Duration::MAX), &|fault| is_storm(fault) || is_torn(fault) || is_unplugged(fault));
-    if !contest.orphans.is_empty() && (group.hitless || lost || near(end?, &by_hand)) {
+    let lost = near(end.unwrap_or(HAND), &|fault| is_storm(fault) || is_torn(fault) || is_unplugged(fault));
+    if !contest.orphans.is_empty() && (moves > 0 || lost || near(end?, &by_hand)) {
         return end;
     }
     let soon = dead + slowest;
     let mut limit = Duration::ZERO;
-    if group.hitless {
-        limit = limit.max(HITLESS + round_trip(setup) * 2);
-    }
+    let hitless = (HITLESS + round_trip(setup) * 2) * moves;
+    limit = limit.max(hitless);
     if near(ms(20), &by_hand) {
         limit = limit.max(KEEPER);
     }
@@ -217,9 +224,35 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         limit = limit.max(setup.heartbeat * 2 + SAME_INSTANT + GRACE + round_trip(setup));
     }
     let blocked = near(soon, &is_blocked);
-    if blocked && limit > HITLESS + round_trip(setup) * 2 {
-        // Two that do not hear each other have nothing but ARP to go by, which anybody can send.
-        return None;
+    if blocked && limit > hitless {
+        // Two that do not hear each other have nothing but ARP to go by, which anybody can send: until one of the two
+        // faults is over, and then, if it is the other one, until the next announcement.
+        let over = |kind: &dyn Fn(&Fault) -> bool| {
+            let last = scenario.faults.iter().filter(|planned| {
+                kind(&planned.fault) && contest.until >= planned.at && contest.from <= planned.over() + soon
+            });
+            last.map(Planned::over).max()
+        };
+        let other = |fault: &Fault| is_storm(fault) || is_torn(fault) || by_hand(fault);
+        // One that was started anew meanwhile has never been told whose MAC that is, and yields to nobody.
+        let anew = |fault: &Fault| {
+            let kind = is_hung(fault)
+                || matches!(
+                    fault,
+                    Fault::DaemonKilled { .. }
+                        | Fault::KeeperKilled { .. }
+                        | Fault::KeeperFrozen { .. }
+                        | Fault::PowerCut { .. }
+                        | Fault::Stopped { .. }
+                        | Fault::OtherFile { .. }
+                );
+            kind && fault.on().is_some_and(|on| contest.holders.contains(&on))
+        };
+        let passes = over(&is_blocked);
+        let until =
+            if near(ms(60_000), &anew) { passes } else { passes.into_iter().chain(over(&other)).min() };
+        let until = until.unwrap_or_default();
+        limit += until.saturating_sub(contest.from) + UNHEARD + GRACE + dead + setup.heartbeat * 2;
     }
     let unplugged = near(HOLD + ms(50), &is_unplugged);
     // Nodes that differ about the order may each think that it is their turn.

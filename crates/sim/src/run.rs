@@ -98,7 +98,10 @@ fn through(world: &mut World, scenario: &Scenario) {
         rest(world, episode, bounds::rest_after(setup, episode));
     }
     let left = scenario.lasts.saturating_sub(world.now);
-    world.run(left);
+    if !left.is_zero() && world.violation.is_none() {
+        world.run(left);
+        world.see(&Sight::Rested { episode: &[] });
+    }
 }
 
 /// Runs until an episode is over, has settled and rested.

@@ -71,6 +71,9 @@ pub(super) fn run(many: &Many) -> Result<bool, String> {
     let figures = lock(&figures).clone();
     let mut failures = std::mem::take(&mut *lock(&failures));
     failures.sort_by_key(|failure| failure.seed);
+    if figures.runs == 0 {
+        return Err("no seed was run".to_owned());
+    }
     summary(&figures, begun.elapsed(), many.first);
     if let Some(first) = failures.first() {
         report(&format!("seed {}", first.seed), &many.commit, &first.violation, &first.log, false);

@@ -16,6 +16,15 @@ pub(super) struct Liveness {
     moved: Option<(usize, String)>,
 }
 
+impl Liveness {
+    fn unmoved(&mut self) -> Finding {
+        match self.moved.take() {
+            Some((host, reason)) => broken(host, format!("moves when all is over: {reason}")),
+            None => Ok(()),
+        }
+    }
+}
+
 fn check(world: &World) -> Finding {
     for (group, setup) in world.setup.groups.iter().enumerate() {
         let name = crate::scenario::group_name(group);
@@ -71,7 +80,10 @@ impl Invariant for Liveness {
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
         match *sight {
-            Sight::Fault { comes: true, .. } => self.settled = None,
+            Sight::Fault { comes: true, .. } => {
+                self.settled = None;
+                return self.unmoved();
+            }
             Sight::Decided { host, decision } if self.settled.is_some() => {
                 self.moved.get_or_insert((host, decision.reason.clone()));
             }
@@ -80,9 +92,7 @@ impl Invariant for Liveness {
                 return check(world);
             }
             Sight::Rested { .. } => {
-                if let Some((host, reason)) = self.moved.take() {
-                    return broken(host, format!("moves when all is over: {reason}"));
-                }
+                self.unmoved()?;
                 return check(world);
             }
             _ => {}

@@ -57,8 +57,6 @@ pub(crate) enum Sight<'a> {
     Replied { host: usize, known: bool },
     /// A brain ends with so many commands unanswered.
     Exited { host: usize, open: usize },
-    /// A keeper finds that it was away.
-    KeeperAway { host: usize },
     /// A kernel takes a VIP for its keeper.
     Mounted { host: usize, vip: VipIndex },
     /// A keeper renews the lifetime of what it holds.
@@ -115,7 +113,7 @@ impl Invariants {
         Self(vec![
             Box::new(progress::Progress::default()),
             Box::new(two_holders::TwoHolders::default()),
-            Box::new(dead_time::DeadTime),
+            Box::new(dead_time::DeadTime::new(scenario)),
             Box::new(unheld::Unheld::new(scenario)),
             Box::new(isolated::Isolated::new(scenario)),
             Box::new(graceful_moves::GracefulMoves::default()),
@@ -125,7 +123,7 @@ impl Invariants {
             Box::new(configuration::Configuration),
             Box::new(fresh_start::FreshStart),
             Box::new(thawed::Thawed::new(scenario)),
-            Box::new(renewal::Renewal::new(scenario)),
+            Box::new(renewal::Renewal),
             Box::new(forgery::Forgery),
             Box::new(commands::Commands),
             Box::new(transitions::Transitions::new(scenario)),

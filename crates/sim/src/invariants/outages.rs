@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sticky::harmless;
 use super::{Finding, Invariant, Sight, broken_everywhere};
 use crate::bounds;
 use crate::figures::Figures;
@@ -25,6 +26,8 @@ pub(super) struct Outages {
     single: Option<(usize, Vec<usize>)>,
     /// The longest outage of each group since.
     longest: Vec<Duration>,
+    /// Who held each group when it came.
+    holders: Vec<Option<usize>>,
     samples: Vec<Sample>,
     broken: Option<String>,
 }
@@ -59,6 +62,15 @@ fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
         .collect()
 }
 
+impl Outages {
+    /// The fault gives the group's holder no reason to move, and nothing to give back.
+    fn unconcerned(&self, world: &World, planned: &Planned, group: usize) -> bool {
+        !matches!(planned.fault, Fault::VipAdded { .. })
+            && world.setup.groups[group].failback.is_zero()
+            && self.holders[group].is_some_and(|holder| harmless(std::slice::from_ref(planned), holder))
+    }
+}
+
 impl Invariant for Outages {
     fn name(&self) -> &'static str {
         "outages"
@@ -68,19 +80,28 @@ impl Invariant for Outages {
         match *sight {
             Sight::Fault { index, comes: true } => {
                 let concerned = concerned(world, &world.scenario.faults[index].fault);
-                self.single =
-                    (std::mem::take(&mut self.rested) && !concerned.is_empty()).then_some((index, concerned));
+                self.single = std::mem::take(&mut self.rested).then_some((index, concerned));
+                self.holders = (0..world.setup.groups.len())
+                    .map(|group| world.holders(world.vips_of[group][0]).next())
+                    .collect();
                 self.longest = vec![Duration::ZERO; world.setup.groups.len()];
             }
             Sight::Outage { vip, lasted, .. } => {
                 let Some((index, concerned)) = &self.single else { return Ok(()) };
                 let group = world.vips[vip.0].0;
+                let planned = &world.scenario.faults[*index];
                 if !concerned.contains(&group) {
+                    // What somebody adds by hand elsewhere may be believed for a moment.
+                    if self.unconcerned(world, planned, group) {
+                        let (address, name) = (world.vips[vip.0].1, planned.fault.name());
+                        self.broken.get_or_insert(format!(
+                            "{name} elsewhere: {address} not answered for {lasted:?}"
+                        ));
+                    }
                     return Ok(());
                 }
                 self.longest[group] = self.longest[group].max(lasted);
                 let hitless = world.setup.groups[group].hitless;
-                let planned = &world.scenario.faults[*index];
                 if let Some(bound) = bounds::outage(&world.setup, planned, hitless)
                     && lasted > bound
                 {

@@ -3,22 +3,12 @@
 use std::time::Duration;
 
 use super::{Finding, Invariant, Sight, broken};
-use crate::scenario::Scenario;
 use crate::world::World;
 
 /// A keeper may have to wait for the kernel before it hears what was said.
 const UNDER_WAY: Duration = Duration::from_millis(450);
 
-pub(super) struct Renewal {
-    /// Of each node: the keeper was away, and no brain that knows of it has allowed a renewal.
-    away: Vec<bool>,
-}
-
-impl Renewal {
-    pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { away: vec![false; scenario.setup.nodes] }
-    }
-}
+pub(super) struct Renewal;
 
 impl Invariant for Renewal {
     fn name(&self) -> &'static str {
@@ -27,7 +17,6 @@ impl Invariant for Renewal {
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
         match *sight {
-            Sight::KeeperAway { host } => self.away[host] = true,
             Sight::Renewed { host } => match &world.hosts[host].brain {
                 // Its last word may still be on its way, or have waited for a keeper that stood still.
                 None if world.now
@@ -39,7 +28,15 @@ impl Invariant for Renewal {
                 Some(brain) if !brain.renews => {
                     return broken(host, "its keeper renews the lease against its brain's word");
                 }
-                Some(_) => self.away[host] = false,
+                Some(brain) => {
+                    let gaps = world.hosts[host].keeper.as_ref().map(|keeper| keeper.lease.epoch());
+                    if gaps != Some(brain.epoch) {
+                        return broken(
+                            host,
+                            "its keeper renews the lease, and its brain does not know of a gap",
+                        );
+                    }
+                }
             },
             _ => {}
         }

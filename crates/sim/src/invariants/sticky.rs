@@ -1,5 +1,7 @@
 //! A healthy holder stays the holder, whatever befalls the others.
 
+use vipdrift_core::RoleName;
+
 use super::{Finding, Invariant, Sight, broken};
 use crate::scenario::{Fault, NAMES, Planned};
 use crate::world::World;
@@ -8,6 +10,8 @@ use crate::world::World;
 pub(super) struct Sticky {
     /// Who held each group at the last rest.
     holders: Vec<Option<usize>>,
+    /// The first fault since then, and the last.
+    episode: Option<(usize, usize)>,
 }
 
 /// It gives no reason to move what `holder` holds.
@@ -54,7 +58,32 @@ impl Invariant for Sticky {
     }
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
-        let Sight::Rested { episode } = *sight else { return Ok(()) };
+        let episode = match *sight {
+            Sight::Fault { index, comes: true } => {
+                self.episode = Some((self.episode.map_or(index, |(first, _)| first), index));
+                return Ok(());
+            }
+            // Not even for a moment.
+            Sight::Decided { host, decision }
+                if decision.from == RoleName::Active && decision.to != RoleName::Active =>
+            {
+                let group = decision.group.0;
+                let (Some((first, last)), Some(Some(holder))) = (self.episode, self.holders.get(group))
+                else {
+                    return Ok(());
+                };
+                if *holder == host
+                    && world.setup.groups[group].failback.is_zero()
+                    && harmless(&world.scenario.faults[first..=last], host)
+                {
+                    return broken(host, format!("lets go without a reason: {}", decision.reason));
+                }
+                return Ok(());
+            }
+            Sight::Rested { episode } => episode,
+            _ => return Ok(()),
+        };
+        self.episode = None;
         let now: Vec<Option<usize>> = (0..world.setup.groups.len())
             .map(|group| world.holders(world.vips_of[group][0]).next())
             .collect();

@@ -8,7 +8,7 @@ use crate::world::World;
 /// Changes of role of one group, on all nodes together, that a fault may cause by coming and going.
 const EACH: u64 = 8;
 /// Faults that strike again and again while they last, so often in a second.
-const REPEATED: u64 = 8;
+const REPEATED: u64 = 12;
 
 pub(super) struct Transitions {
     /// Changes of role of each group since the last rest.
@@ -33,7 +33,13 @@ fn allowed(episode: &[Planned]) -> u64 {
                     | Fault::BrainStalls { .. }
                     | Fault::OneWayCut { .. }
             );
-            EACH + if goes_on { REPEATED * (planned.lasts.as_secs() + 1) } else { 0 }
+            // A preferred node that cannot mount is tried again, the pause between growing to half a minute.
+            let tried = if matches!(planned.fault, Fault::MountsFail { .. }) {
+                4 * (planned.lasts.as_secs() / 30)
+            } else {
+                0
+            };
+            EACH + tried + if goes_on { REPEATED * (planned.lasts.as_secs() + 1) } else { 0 }
         })
         .sum()
 }

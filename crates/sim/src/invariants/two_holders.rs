@@ -57,6 +57,7 @@ impl Invariant for TwoHolders {
         self.open.resize(world.vips.len(), None);
         for vip in 0..world.vips.len() {
             let holders = contestants(world, vip);
+            let (mut goes_on, mut begun) = (false, Duration::ZERO);
             let orphans: Vec<usize> =
                 holders.iter().copied().filter(|&host| world.hosts[host].keeper.is_none()).collect();
             if let Some(mut contest) = self.open[vip].take() {
@@ -66,9 +67,12 @@ impl Invariant for TwoHolders {
                     self.open[vip] = Some(contest);
                     continue;
                 }
+                // Others take part: it is the same contest while two that held it still do.
+                goes_on = contest.holders.iter().filter(|host| holders.contains(host)).count() > 1;
+                begun = contest.from;
             }
             if !holders.is_empty() {
-                let (from, until) = (world.now, world.now);
+                let (from, until) = (if goes_on { begun } else { world.now }, world.now);
                 let group = world.vips[vip].0;
                 self.count += 1;
                 self.open[vip] = Some(Contest { group, holders, orphans, from, until });

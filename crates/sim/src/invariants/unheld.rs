@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Finding, Invariant, Sight, broken};
 use crate::bounds;
-use crate::scenario::{Fault, Scenario};
+use crate::scenario::{Fault, Planned, Scenario};
 use crate::world::World;
 
 pub(super) struct Unheld {
@@ -26,13 +26,13 @@ fn is_elsewhere(fault: &Fault) -> bool {
         || fault.on().is_some() && !matches!(fault, Fault::Switchover { .. } | Fault::VipAdded { .. })
 }
 
-/// Nothing is wrong with it.
-fn is_able(world: &World, host: usize) -> bool {
+/// Nothing is wrong with it, and has been since the last rest.
+fn is_able(world: &World, host: usize, episode: &[Planned]) -> bool {
     let state = &world.hosts[host];
     state.is_awake()
         && state.keeper.is_some()
         && state.brain.as_ref().is_some_and(|brain| brain.frozen.is_none())
-        && !world.faults().any(|fault| fault.nodes().iter().any(|node| node.0 == host))
+        && !episode.iter().any(|planned| planned.fault.nodes().iter().any(|node| node.0 == host))
 }
 
 impl Invariant for Unheld {
@@ -62,12 +62,15 @@ impl Invariant for Unheld {
                         continue;
                     };
                     let episode = self.episode.map_or(0..0, |(first, last)| first..last + 1);
-                    let limit = bounds::recovery(&world.setup, &world.scenario.faults[episode]);
+                    let limit = bounds::recovery(&world.setup, &[]);
                     if world.now <= begun + limit || !world.faults().all(is_elsewhere) {
                         continue;
                     }
                     let order = &world.setup.groups[group].order;
-                    if let Some(&able) = order.iter().find(|&&host| is_able(world, host)) {
+                    if let Some(&able) = order
+                        .iter()
+                        .find(|&&host| is_able(world, host, &world.scenario.faults[episode.clone()]))
+                    {
                         let name = crate::scenario::group_name(group);
                         return broken(able, format!("could hold {name}, and nobody does since {begun:?}"));
                     }

@@ -124,7 +124,9 @@ fn episode(random: &mut Random, setup: &Setup, weather: Weather, begins: Duratio
             let at = begins + random.upto(within);
             let fault = fault(random, setup, weather);
             // A machine that leaves no trace is a fault of its own; one that is back before anybody noticed, another.
-            let longest = random.pick(&[setup.dead() * 3, ms(3000), ms(30_000)]).max(ms(2));
+            let longest = random
+                .weigh(&[(31, setup.dead() * 3), (31, ms(3000)), (31, ms(30_000)), (7, ms(300_000))])
+                .max(ms(2));
             let lasts = random.spread(ms(1), longest);
             Planned { at, lasts, fault }
         })

@@ -15,6 +15,9 @@ pub use fault::{Bystanders, Fault, NodeNumber, Planned};
 pub(crate) use setup::{CLIENT, GATEWAY, HOLD, NAMES, STRANGER, group_name, ip, ip6, mac};
 pub use setup::{GroupSetup, References, Setup};
 
+/// No scenario is longer.
+const LONGEST: Duration = Duration::from_secs(1000 * 3600);
+
 /// A whole run before it has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -83,6 +86,13 @@ impl Scenario {
         for planned in &scenario.faults {
             let bad_node = planned.fault.nodes().iter().any(|node| node.0 >= scenario.setup.nodes);
             let bad_group = planned.fault.group().is_some_and(|group| group >= scenario.setup.groups.len());
+            if planned.at > LONGEST || planned.lasts > LONGEST || scenario.lasts > LONGEST {
+                return Err(format!(
+                    "{} at {:?}: up to 1000 h are possible",
+                    planned.fault.name(),
+                    planned.at
+                ));
+            }
             if bad_node || bad_group {
                 let name = planned.fault.name();
                 return Err(format!("{name} at {:?}: no such node or group in this scenario", planned.at));

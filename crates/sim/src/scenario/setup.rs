@@ -142,6 +142,17 @@ impl Setup {
         if !(2..=100).contains(&self.dead_after) {
             return Some("dead-after: 2 to 100 are possible".to_owned());
         }
+        let spans = [self.lease, self.start_wait, self.wire];
+        let failbacks = self.groups.iter().map(|group| group.failback);
+        if spans.into_iter().chain(failbacks).any(|span| span > ms(3_600_000)) {
+            return Some("lease, start-wait, failback and wire: up to an hour is possible".to_owned());
+        }
+        if self.clock_ppm > 10_000 {
+            return Some("clock-ppm: 0 to 10000 are possible".to_owned());
+        }
+        if self.groups.iter().map(|group| group.v4.min(21)).sum::<usize>() > 200 {
+            return Some("0 to 200 IPv4 VIPs are possible".to_owned());
+        }
         if self.groups.is_empty() || self.groups.len() > 40 {
             return Some("1 to 40 groups are possible".to_owned());
         }

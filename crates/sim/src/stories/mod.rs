@@ -177,6 +177,15 @@ impl Story {
 
     /// An operator wants something from a node that has a brain.
     pub(super) fn command(&mut self, on: NodeNumber, command: impl FnOnce(Ticket) -> Command) -> Ticket {
+        // What may last how long depends on what was asked for.
+        let world = &mut self.world;
+        let fault = Fault::Switchover { on, group: 0, to: None };
+        Rc::make_mut(&mut world.scenario).faults.push(Planned {
+            at: world.now,
+            lasts: Duration::ZERO,
+            fault,
+        });
+        world.active.push(false);
         let ticket = self.world.command(on.0, command).unwrap();
         self.check();
         ticket

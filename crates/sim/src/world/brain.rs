@@ -57,7 +57,7 @@ pub(crate) struct Brain {
     /// The last plan.
     pub(crate) desired: BTreeSet<VipIndex>,
     /// Number of the last gap that it knows of.
-    epoch: u64,
+    pub(crate) epoch: u64,
     /// Commands not yet answered.
     pub(crate) open: BTreeSet<Ticket>,
     /// It began with nothing mounted, and has not yet said a word.
@@ -109,7 +109,6 @@ impl World {
     // ---- Events -----------------------------------------------------------------------------------------------
 
     pub(super) fn time_out(&mut self, host: usize) {
-        self.tally.timeouts += 1;
         let Some(brain) = &self.hosts[host].brain else { return };
         let before = brain.node.next_deadline();
         self.mix(1, host, 0);

@@ -11,7 +11,6 @@ use vipdrift_core::{Carry, Command, Plan, Timestamp, VipIndex, Words, beat_inter
 
 use super::brain::ToBrain;
 use super::{Thing, World};
-use crate::invariants::Sight;
 use crate::scenario::{Fault, HOLD, NAMES, NodeNumber};
 
 /// A brain that starts afresh has this long to report for duty.
@@ -59,7 +58,7 @@ pub(crate) enum Phase {
 pub(crate) struct Keeper {
     pub(crate) phase: Phase,
     lives: Lives,
-    lease: Lease,
+    pub(crate) lease: Lease,
     mounts: Mounts,
     budget: Budget,
     pub(crate) words: Option<Words>,
@@ -580,7 +579,6 @@ impl World {
         keeper.look = Some(now);
         keeper.must_report = true;
         self.say(|| format!("{}: keeper: was away for {late:?}", NAMES[host]));
-        self.see(&Sight::KeeperAway { host });
         self.tell_brain(host, ToBrain::Gap { epoch, missing: late });
     }
 }

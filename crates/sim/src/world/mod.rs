@@ -112,7 +112,6 @@ pub(crate) enum Thing {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) events: u64,
-    pub(crate) timeouts: u64,
     pub(crate) datagrams: u64,
 }
 

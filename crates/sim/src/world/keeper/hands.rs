@@ -157,6 +157,9 @@ impl World {
         let Some(keeper) = self.keeper(host) else { return };
         let (due, lifetime) = (keeper.mounts.to_renew(), keeper.lease.lifetime());
         self.see(&Sight::Renewed { host });
+        if self.hosts[host].kernel.refuses_mounts {
+            return self.keeper_hears_news(host);
+        }
         for vip in due {
             if self.hosts[host].kernel.has(VipIndex(vip)) {
                 self.kernel_sets(host, VipIndex(vip), lifetime);
