@@ -22,14 +22,17 @@ struct Commit {
 impl Commit {
     /// Where there is no repository, nothing has a name and the seeds are always the same.
     fn current(metadata: &Metadata) -> Self {
-        let output =
-            suite::prepare(Command::new("git"), metadata).args(["rev-parse", "--verify", "HEAD"]).output();
-        let name = output.ok().filter(|output| output.status.success());
-        let name = name.map_or_else(
-            || "unknown".to_owned(),
-            |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        );
-        Self { seed: first_seed(&name), name }
+        let git = |arguments: &[&str]| {
+            let output = suite::prepare(Command::new("git"), metadata).args(arguments).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            output.status.success().then_some(text)
+        };
+        let mut name = git(&["rev-parse", "--verify", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+        let seed = first_seed(&name);
+        if git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()) {
+            name.push_str(", changed");
+        }
+        Self { name, seed }
     }
 }
 

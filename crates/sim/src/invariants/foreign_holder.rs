@@ -63,7 +63,14 @@ impl Invariant for ForeignHolder {
             Sight::Mounted { host, vip } => {
                 let group = world.vips[vip.0].0;
                 let Some(stranger) = &self.strangers[group] else { return Ok(()) };
-                let slow = world.faults().any(|fault| matches!(fault, Fault::KeeperSlow { .. }));
+                // An heir that is held up, and has missed no deadline of its own, cannot know how old the word is.
+                let slow = world.scenario.faults.iter().any(|planned| {
+                    matches!(
+                        planned.fault,
+                        Fault::KeeperSlow { .. } | Fault::BrainFrozen { .. } | Fault::BrainStalls { .. }
+                    ) && planned.at <= world.now
+                        && world.now <= planned.over() + HANDED_OVER
+                });
                 let within = if slow { UNDER_WAY } else { HANDED_OVER };
                 let handed_over = stranger.held || stranger.let_go.is_some_and(|at| world.now <= at + within);
                 let hears = world.see_each_other(host, world.lan.stranger_station())
