@@ -212,8 +212,9 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
             && contest.until >= planned.at
             && contest.from <= planned.over() + KEEPER
     });
-    if let Some(over) = still.map(Planned::over).max()
-        && near(over.saturating_sub(contest.from), &by_hand)
+    let stands = still.map(|planned| (planned.over(), planned.at)).max();
+    if let Some((over, at)) = stands
+        && near(contest.from.saturating_sub(at) + ms(20), &by_hand)
     {
         limit = limit.max((over + KEEPER).saturating_sub(contest.from));
     }

@@ -16,29 +16,20 @@ impl Invariant for Renewal {
     }
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
-        match *sight {
-            Sight::Renewed { host } => match &world.hosts[host].brain {
-                // Its last word may still be on its way, or have waited for a keeper that stood still.
-                None if world.now
-                    > world.hosts[host].brain_ended.max(world.hosts[host].keeper_went_on) + UNDER_WAY =>
-                {
-                    return broken(host, "its keeper renews the lease, and there is no brain");
-                }
-                None => {}
-                Some(brain) if !brain.renews => {
-                    return broken(host, "its keeper renews the lease against its brain's word");
-                }
-                Some(brain) => {
-                    let gaps = world.hosts[host].keeper.as_ref().map(|keeper| keeper.lease.epoch());
-                    if gaps != Some(brain.epoch) {
-                        return broken(
-                            host,
-                            "its keeper renews the lease, and its brain does not know of a gap",
-                        );
-                    }
-                }
-            },
-            _ => {}
+        let Sight::Renewed { host } = *sight else { return Ok(()) };
+        let state = &world.hosts[host];
+        let Some(brain) = &state.brain else {
+            // Its last word may still be on its way, or have waited for a keeper that stood still.
+            if world.now > state.brain_ended.max(state.keeper_went_on) + UNDER_WAY {
+                return broken(host, "its keeper renews the lease, and there is no brain");
+            }
+            return Ok(());
+        };
+        if !brain.renews {
+            return broken(host, "its keeper renews the lease against its brain's word");
+        }
+        if state.keeper.as_ref().map(|keeper| keeper.lease.epoch()) != Some(brain.epoch) {
+            return broken(host, "its keeper renews the lease, and its brain does not know of a gap");
         }
         Ok(())
     }
