@@ -156,6 +156,8 @@ pub(crate) struct Peer {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) liveness: Liveness,
     pub(crate) incarnation: Option<u64>,
+    /// When that was first believed.
+    incarnation_since: Timestamp,
     retired: VecDeque<u64>,
     last_sequence: u64,
     /// Datagrams before the last one were lost.
@@ -204,6 +206,7 @@ impl Peer {
             addresses: Vec::new(),
             liveness: Liveness::Unknown,
             incarnation: None,
+            incarnation_since: Timestamp::ZERO,
             retired: VecDeque::new(),
             last_sequence: 0,
             missed: false,
@@ -309,10 +312,13 @@ impl Peer {
             if self.retired.contains(&heartbeat.incarnation) {
                 return Heard::Stale;
             }
-            if !fresh {
+            // A datagram of an earlier life that was held up may echo what was sent a moment ago, but nothing that was sent
+            // since the present life is known.
+            let later = echoed.is_some_and(|(at, _)| at >= self.incarnation_since);
+            if !fresh || !later {
                 return Heard::Unproven;
             }
-            self.begin_incarnation(heartbeat.incarnation);
+            self.begin_incarnation(heartbeat.incarnation, now);
         }
 
         let returned = !matches!(self.liveness, Liveness::Alive);
@@ -342,7 +348,8 @@ impl Peer {
         Heard::Alive { returned, restarted: !known, changes }
     }
 
-    fn begin_incarnation(&mut self, incarnation: u64) {
+    fn begin_incarnation(&mut self, incarnation: u64, now: Timestamp) {
+        self.incarnation_since = now;
         if let Some(old) = self.incarnation.replace(incarnation) {
             if self.retired.len() == RETIRED_MAX {
                 self.retired.pop_front();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
+/// Where there is no lease, what is measured by it is measured by this.
+pub const WITHOUT_LEASE: Duration = Duration::from_secs(6);
 /// Renewals are never closer together than this.
 const CLOSEST: Duration = Duration::from_millis(250);
 
@@ -40,7 +42,7 @@ impl Lease {
 
     /// How often the brain is told that its keeper is at work.
     pub fn pulse(&self) -> Duration {
-        let lifetime = self.lifetime.unwrap_or(Duration::from_secs(6));
+        let lifetime = self.lifetime.unwrap_or(WITHOUT_LEASE);
         (lifetime / 6).clamp(Duration::from_millis(100), Duration::from_secs(1))
     }
 

@@ -7,6 +7,6 @@ mod lives;
 mod mounts;
 
 pub use budget::{Budget, Permission};
-pub use lease::Lease;
+pub use lease::{Lease, WITHOUT_LEASE};
 pub use lives::{Lives, Verdict};
 pub use mounts::{BATCH, Differences, Mounts, Report, Step};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
     Action, Carry, Command, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex, Plan, Start, Ticket,
     VipIndex,
@@ -330,7 +331,7 @@ impl World {
     /// A brain that has stood still for long gives its keeper the whole time anew.
     fn judge_keeper(&mut self, host: usize, stood: Duration) {
         let state = &self.hosts[host];
-        let Some(lease) = self.setup.lease() else { return };
+        let lease = self.setup.lease().unwrap_or(WITHOUT_LEASE);
         if let Some(keeper) = state.keeper.as_ref()
             && let Some(since) = keeper.frozen
         {

@@ -6,7 +6,7 @@ mod hands;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use vipdrift_core::keeper::{Budget, Lease, Lives, Mounts, Report, Step, Verdict};
+use vipdrift_core::keeper::{Budget, Lease, Lives, Mounts, Report, Step, Verdict, WITHOUT_LEASE};
 use vipdrift_core::{Carry, Command, Plan, Timestamp, VipIndex, Words, beat_interval};
 
 use super::brain::ToBrain;
@@ -516,14 +516,12 @@ impl World {
 
     pub(super) fn freeze_keeper(&mut self, host: usize) {
         let (now, life) = (self.now, self.hosts[host].life);
-        let lease = self.setup.lease();
+        let lease = self.setup.lease().unwrap_or(WITHOUT_LEASE);
         let Some(keeper) = self.keeper(host).filter(|keeper| keeper.frozen.is_none()) else { return };
         keeper.frozen = Some(now);
         keeper.freeze += 1;
         let freeze = keeper.freeze;
-        if let Some(lease) = lease {
-            self.push(lease * 2 / 3, Thing::KeeperMissed { host, life, freeze });
-        }
+        self.push(lease * 2 / 3, Thing::KeeperMissed { host, life, freeze });
     }
 
     /// The keeper does not get the processor for a while.
@@ -543,7 +541,9 @@ impl World {
         self.say(|| format!("{}: its keeper goes on", NAMES[host]));
         self.hosts[host].keeper_went_on = self.now;
         self.keeper_was_away(host, since, false);
-        let later = self.keeper(host).map(|keeper| std::mem::take(&mut keeper.later)).unwrap_or_default();
+        let mut later = self.keeper(host).map(|keeper| std::mem::take(&mut keeper.later)).unwrap_or_default();
+        // All that is ready is looked at before any work is done.
+        later.sort_by_key(|thing| !matches!(thing, Thing::BrainGone { .. }));
         let free = self.keeper(host).is_some_and(|keeper| keeper.busy.is_none());
         if free {
             self.empty_inbox(host);

@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
     Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Plan, Ticket,
     Timestamp, VipIndex,
@@ -381,9 +382,10 @@ impl Heart {
         self.watch_slow_side(now);
     }
 
-    /// A keeper that hangs is as good as gone: the lease will end, and the peers are to know before it does.
+    /// A keeper that hangs is as good as gone: the lease will end, and the peers are to know before it does. Without a
+    /// lease what it holds stays, but nobody must wait for what it does not mount.
     fn watch_keeper(&mut self, now: Timestamp) {
-        let Some(lease) = self.parts.resolved.lease else { return };
+        let lease = self.parts.resolved.lease.unwrap_or(WITHOUT_LEASE);
         let silent = now.since(self.keeper_heard);
         if self.keeper_gone || silent <= lease * 2 / 3 {
             return;
