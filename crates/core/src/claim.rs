@@ -251,6 +251,11 @@ impl Node {
                 if self.config.lease.is_none_or(|lease| waited < lease + Duration::from_secs(1)) {
                     return;
                 }
+                // A switch may answer for a dead node, and somebody else have the VIP all the same.
+                let foreign = self.groups[group].occupancy.foreign_since(now - OCCUPIED_NEWS);
+                if foreign && self.config.groups[group].occupied != OccupiedPolicy::Claim {
+                    return;
+                }
                 if self.peers[peer].kernel.echo_dead(now) {
                     let mut because = self.explain_claim(group, &Ground::Answered(answer));
                     because.reason =

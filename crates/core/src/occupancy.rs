@@ -44,6 +44,8 @@ pub(crate) struct Occupancy {
     pub(crate) answered_vips: BTreeSet<VipIndex>,
     /// The last answer by a node of the cluster in this series, and rounds since.
     of_node: Option<(Answer, u32)>,
+    /// When a foreign machine last answered, whoever else did.
+    foreign_at: Option<Timestamp>,
     /// Since when, and for how many rounds, nobody but foreign machines has answered.
     foreign: Option<(Timestamp, u32)>,
 }
@@ -110,6 +112,7 @@ impl Occupancy {
             self.of_node = Some((answer, 0));
             self.foreign = None;
         } else {
+            self.foreign_at = Some(answer.at);
             self.foreign.get_or_insert((answer.at, 0));
         }
     }
@@ -154,6 +157,11 @@ impl Occupancy {
             return Verdict::Free;
         }
         self.answer.map_or(Verdict::Unknown, Verdict::Occupied)
+    }
+
+    /// A foreign machine has answered since then.
+    pub(crate) fn foreign_since(&self, since: Timestamp) -> bool {
+        self.foreign_at.is_some_and(|at| at >= since)
     }
 
     /// The last answer, if it is news.

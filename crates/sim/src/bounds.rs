@@ -117,6 +117,15 @@ pub(crate) struct Contest {
     pub(crate) until: Duration,
 }
 
+/// One of the holders could not unmount a moment ago.
+fn stuck_before(contest: &Contest, scenario: &Scenario) -> bool {
+    scenario.faults.iter().any(|planned| {
+        matches!(planned.fault, Fault::UnmountsFail { on } if contest.holders.contains(&on.0))
+            && contest.until >= planned.at
+            && contest.from <= planned.over() + ms(1500)
+    })
+}
+
 /// How long it may last, for what has happened near it; `None` for as long as it likes.
 pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Duration> {
     let setup = &scenario.setup;
@@ -205,6 +214,10 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     limit = limit.max(hitless);
     if near(ms(20), &by_hand) {
         limit = limit.max(KEEPER);
+    }
+    // What a kernel did not give up is asked for again after a pause, or goes with its lease.
+    if stuck_before(contest, scenario) {
+        limit = limit.max(end.unwrap_or(HAND));
     }
     // A keeper that stands still sees it when it goes on.
     let still = scenario.faults.iter().filter(|planned| {

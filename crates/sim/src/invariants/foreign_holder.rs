@@ -12,6 +12,9 @@ const UNDER_WAY: Duration = Duration::from_millis(500);
 /// A word of a holder that has let go is old after this.
 const HANDED_OVER: Duration = Duration::from_millis(20);
 
+/// A brain that has begun anew is not looked at for this long.
+const ANEW: Duration = Duration::from_secs(1);
+
 /// A stranger has a group's VIPs.
 #[derive(Debug, Clone)]
 struct Stranger {
@@ -69,8 +72,10 @@ impl Invariant for ForeignHolder {
                         planned.fault,
                         Fault::KeeperSlow { .. } | Fault::BrainFrozen { .. } | Fault::BrainStalls { .. }
                     ) && planned.at <= world.now
-                        && world.now <= planned.over() + HANDED_OVER
+                        && world.now <= planned.over() + UNDER_WAY
                 });
+                // Open: one that has just begun anew, whose VIP the lease has taken off, may mount it again.
+                let anew = world.now < world.hosts[host].brain_ended + ANEW + world.setup.heartbeat * 2;
                 let within = if slow { UNDER_WAY } else { HANDED_OVER };
                 let handed_over = stranger.held || stranger.let_go.is_some_and(|at| world.now <= at + within);
                 let hears = world.see_each_other(host, world.lan.stranger_station())
@@ -78,7 +83,7 @@ impl Invariant for ForeignHolder {
                     && world.lan.delay < Duration::from_millis(1);
                 let just_woken = world.hosts[host].thawed.is_some();
                 let late = world.now > stranger.since + UNDER_WAY;
-                if hears && late && !just_woken && !handed_over && !world.setup.groups[group].claim {
+                if hears && late && !just_woken && !anew && !handed_over && !world.setup.groups[group].claim {
                     return broken(host, format!("mounts {} beside a foreign host", world.vips[vip.0].1));
                 }
             }

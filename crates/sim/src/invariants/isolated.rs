@@ -9,8 +9,8 @@ use crate::world::World;
 /// A holder asks a few times more, and its keeper needs a moment.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Questions to the references go out this often when nothing is missing.
-const ROUTINE: Duration = Duration::from_secs(5);
+/// Questions to the references go out every five seconds when nothing is missing, and are judged then.
+const ROUTINE: Duration = Duration::from_secs(6);
 
 pub(super) struct Isolated {
     /// Of each node: since when it is cut off, with nothing else wrong.

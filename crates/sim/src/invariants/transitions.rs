@@ -6,7 +6,7 @@ use crate::scenario::{Fault, Planned, Scenario};
 use crate::world::World;
 
 /// Changes of role of one group, on all nodes together, that a fault may cause by coming and going.
-const EACH: u64 = 8;
+const EACH: u64 = 12;
 /// Faults that strike again and again while they last, so often in a second.
 const REPEATED: u64 = 12;
 
@@ -32,6 +32,8 @@ fn allowed(episode: &[Planned]) -> u64 {
                     | Fault::Delay { .. }
                     | Fault::BrainStalls { .. }
                     | Fault::OneWayCut { .. }
+                    // Open: what is handed back is answered for from a switch's memory, and goes to and fro.
+                    | Fault::Proxy
             );
             // A preferred node that cannot mount is tried again, the pause between growing to half a minute.
             let tried = if matches!(planned.fault, Fault::MountsFail { .. }) {

@@ -84,7 +84,7 @@ impl World {
         };
         let pause = forger.random.upto(Duration::from_millis(40));
         self.push(pause, Thing::Forge(index));
-        if self.hosts[host].is_awake() {
+        if self.hosts[host].is_awake() && self.plugged(host) {
             self.brain_is_fooled(host, path, &bytes);
         }
     }

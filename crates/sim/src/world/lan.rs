@@ -125,7 +125,7 @@ impl World {
     }
 
     /// A machine's port is there although the machine may stand still.
-    fn plugged(&self, station: usize) -> bool {
+    pub(super) fn plugged(&self, station: usize) -> bool {
         self.hosts.get(station).is_none_or(|host| host.powered && host.present && host.carrier && !host.cut)
     }
 
