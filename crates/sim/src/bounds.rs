@@ -238,7 +238,9 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         limit = limit.max(setup.heartbeat * 2 + SAME_INSTANT + GRACE + round_trip(setup));
     }
     let blocked = near(soon, &is_blocked);
-    if blocked && limit > hitless {
+    // A silent node that echoes do not reach either may be dead, and a switch answer for it.
+    let is_mute = |fault: &Fault| matches!(fault, Fault::EchoesBlocked);
+    if blocked && (limit > hitless || near(end.unwrap_or(HAND) + soon, &is_mute)) {
         // Two that do not hear each other have nothing but ARP to go by, which anybody can send: until one of the two
         // faults is over, and then, if it is the other one, until the next announcement.
         let over = |kind: &dyn Fn(&Fault) -> bool| {
@@ -247,7 +249,7 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
             });
             last.map(Planned::over).max()
         };
-        let other = |fault: &Fault| is_storm(fault) || is_torn(fault) || by_hand(fault);
+        let other = |fault: &Fault| is_storm(fault) || is_torn(fault) || by_hand(fault) || is_mute(fault);
         // One that was started anew meanwhile has never been told whose MAC that is, and yields to nobody.
         let anew = |fault: &Fault| {
             let kind = is_hung(fault)
