@@ -65,10 +65,12 @@ impl Sabotage {
 }
 
 impl Node {
-    /// Puts a fault into this node.
+    /// The node with a fault in it, or with none.
     #[cfg(feature = "sabotage")]
-    pub fn sabotage(&mut self, sabotage: Sabotage) {
-        self.sabotage = Some(sabotage);
+    #[must_use]
+    pub fn sabotaged(mut self, sabotage: Option<Sabotage>) -> Self {
+        self.sabotage = sabotage;
+        self
     }
 
     #[cfg(feature = "sabotage")]

@@ -9,12 +9,21 @@ use crate::world::World;
 pub(super) struct BlockedHeartbeats {
     disturbed: bool,
     blocked: bool,
+    /// Echoes do not pass.
+    mute: bool,
+}
+
+impl BlockedHeartbeats {
+    /// Where neither passes, all that is heard of a machine is ARP, which a switch may answer for it.
+    fn judges(&self) -> bool {
+        self.blocked != self.mute && !self.disturbed
+    }
 }
 
 impl Default for BlockedHeartbeats {
     /// Starting is moving.
     fn default() -> Self {
-        Self { disturbed: true, blocked: false }
+        Self { disturbed: true, blocked: false, mute: false }
     }
 }
 
@@ -26,22 +35,20 @@ impl Invariant for BlockedHeartbeats {
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
         match *sight {
             Sight::Fault { index, comes: true } => match world.scenario.faults[index].fault {
-                // Where echoes do not pass either, all that is heard of a machine is ARP, which a switch may answer for it.
                 Fault::HeartbeatsBlocked | Fault::HeartbeatsBlockedOneWay { .. } | Fault::CrossLinkCut => {
-                    self.blocked = true
+                    self.blocked = true;
                 }
+                Fault::EchoesBlocked => self.mute = true,
                 _ => self.disturbed = true,
             },
-            Sight::Rested { .. } => (self.disturbed, self.blocked) = (false, false),
-            Sight::Decided { host, decision }
-                if self.blocked && !self.disturbed && decision.from != decision.to =>
-            {
+            Sight::Rested { .. } => *self = Self { disturbed: false, blocked: false, mute: false },
+            Sight::Decided { host, decision } if self.judges() && decision.from != decision.to => {
                 return broken(
                     host,
                     format!("moves though heartbeats are merely blocked: {}", decision.reason),
                 );
             }
-            Sight::Scene if self.blocked && !self.disturbed => {
+            Sight::Scene if self.judges() => {
                 for vip in 0..world.vips.len() {
                     if let Some(&host) = contestants(world, vip).first() {
                         return broken(host, format!("shares {}", world.vips[vip].1));

@@ -79,12 +79,9 @@ impl World {
         self.say(|| {
             format!("{}: a brain begins, {}", NAMES[host], if silent { "afresh" } else { "resumed" })
         });
-        #[allow(unused_mut, reason = "known faults are put in only when they are to be caught")]
-        let mut node = Node::new(config, seed, start, now);
+        let node = Node::new(config, seed, start, now);
         #[cfg(feature = "sabotage")]
-        if let Some(sabotage) = self.sabotage {
-            node.sabotage(sabotage);
-        }
+        let node = node.sabotaged(self.sabotage);
         self.hosts[host].brain = Some(Brain {
             node,
             wake: None,
