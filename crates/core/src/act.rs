@@ -25,6 +25,7 @@ impl Node {
         g.reserved = None;
         g.resigned = false;
         g.request = None;
+        g.failing_back = None;
         g.answered_by = None;
         g.reported = None;
         g.verifications = 0;

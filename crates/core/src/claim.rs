@@ -29,6 +29,9 @@ impl Node {
     pub(crate) fn consider_claim(&mut self, group: usize) {
         let eligible = self.is_eligible(group);
         if let Some(holder) = self.holder(group) {
+            if self.groups[group].verifications == 0 {
+                self.timers.set_sooner(Timer::Verify(group), self.now + self.verify_after(group));
+            }
             self.groups[group].released = None;
             self.groups[group].idle_since = None;
             // It is heard, so it will be missed when it dies.
@@ -51,6 +54,7 @@ impl Node {
             }
             return;
         }
+        self.stop_verifying(group);
         if !eligible {
             self.groups[group].idle_since = None;
             self.stop_asking(group);
@@ -162,8 +166,17 @@ impl Node {
     }
 
     /// It is another node's turn, and nothing has come of it for long: its configuration may differ, or it sees the
-    /// network differently. A group that nobody holds is worse.
+    /// network differently. A group that nobody holds is worse. But not while another node hears a holder and sees it
+    /// answer: there is one, and it is this node that does not hear it.
     fn is_left_idle(&mut self, group: usize) -> bool {
+        let id = self.groups[group].id;
+        let attended = |peer: &crate::peer::Peer| {
+            peer.is_up() && peer.remote(id).is_some_and(|state| state.answered_by.is_some())
+        };
+        if self.peers.iter().any(attended) {
+            self.groups[group].idle_since = None;
+            return false;
+        }
         let since = *self.groups[group].idle_since.get_or_insert(self.now);
         // Not all at once, and in an order that no configuration has a say in.
         let before = self.peers.iter().filter(|peer| peer.id < self.config.id).count();
@@ -267,7 +280,7 @@ impl Node {
                     }
                 }
             }
-            None if overrules && foreign_for >= self.tuning.dead => {
+            None if overrules && foreign_for >= self.tuning.dead + self.head_start(group) => {
                 let mut because = self.explain_claim(group, &Ground::Answered(answer));
                 because.reason = format!("{reason}, claimed as configured");
                 self.begin_mounting(group, because);
@@ -335,6 +348,9 @@ impl Node {
                 let ago = spell(self.now.since(released.at));
                 because.reason = format!("{by} let go");
                 because.evidence.push(format!("{by} unmounted and said so {ago} ago"));
+                // A switch may go on answering for it from memory.
+                let peer = self.peer_index(released.by).map(|index| &self.peers[index]);
+                because.despite = peer.and_then(|peer| peer.remote(g.id)?.mac);
             }
             Ground::Free => {
                 let (rounds, silent) = g.occupancy.silence(self.now);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use vipdrift_wire::heartbeat::{GroupState, NodeId, Role};
 
 use crate::config::{Failback, IsolatedPolicy, Switchover};
-use crate::group::{Because, Families, Released, State};
+use crate::group::{Because, Families, Refused, Released, State};
 use crate::node::{Node, spell};
 use crate::occupancy::Verdict;
 use crate::peer::{Liveness, is_holding};
 use crate::sabotage::Sabotage;
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
-use crate::tuning::HITLESS_GRACE;
+use crate::tuning::{FAILBACK_AGAIN, FAILBACK_AGAIN_MAX, HITLESS_GRACE};
 
 impl Node {
     /// Decides about one group on what is known now.
@@ -181,13 +181,17 @@ impl Node {
             else {
                 continue;
             };
-            let due = since.max(self.groups[group].since) + patience;
+            let mut due = since.max(self.groups[group].since) + patience;
+            if let Some(refused) = self.groups[group].refused.get(&node) {
+                due = due.max(refused.until);
+            }
             if self.now >= due {
                 let reason = format!(
                     "failback: {} is preferred, healthy for {}",
                     self.node_name(node),
                     spell(patience)
                 );
+                self.groups[group].failing_back = Some(node);
                 return self.begin_handover(group, node, reason);
             }
             earliest = Some(earliest.map_or(due, |at: crate::Timestamp| at.min(due)));
@@ -219,6 +223,10 @@ impl Node {
                 let address = self.config.vips[answer.vip.0].address.addr();
                 let reason = format!("{address} answered by {} while this node was away", answer.mac);
                 self.release(group, None, reason, Vec::new());
+            }
+            Verdict::Free if self.groups[group].occupancy.is_stale(self.now, self.tuning.slow_round / 2) => {
+                // While a word was waited for, questions were few.
+                self.start_asking(group);
             }
             Verdict::Free => {
                 let heard = self.peers.iter().any(|p| p.heard_since(since) && p.states_known() && p.hears_us);
@@ -521,6 +529,12 @@ impl Node {
         {
             self.interfaces[self.config.groups[group].interface.0].forget_neighbour(mac);
         }
+        if self.groups[group].failing_back == Some(id)
+            && old.is_some_and(|old| old.claiming)
+            && new.role == Role::Fault
+        {
+            self.on_refused(group, id);
+        }
         if old.is_some_and(is_holding) && !is_holding(new) {
             // A holder that yields to another leaves nothing to take.
             let left_to_nobody = self.holder(group).is_none();
@@ -552,9 +566,23 @@ impl Node {
         self.revisit(group);
     }
 
+    /// A node could not mount what was handed back to it. Each try is a gap for the clients, so there are ever fewer.
+    fn on_refused(&mut self, group: usize, id: NodeId) {
+        let now = self.now;
+        let g = &mut self.groups[group];
+        g.failing_back = None;
+        let times = g.refused.get(&id).map_or(0, |refused| refused.times);
+        let pause = FAILBACK_AGAIN.saturating_mul(2u32.saturating_pow(times)).min(FAILBACK_AGAIN_MAX);
+        g.refused.insert(id, Refused { times: times + 1, until: now + pause });
+        let (name, node) = (self.group_name(group).to_owned(), self.node_name(id).to_owned());
+        self.warn(format!("{name}: {node} could not mount it: not handed back to it for {}", spell(pause)));
+    }
+
     fn on_new_reign(&mut self, group: usize, peer: usize, term: u64) {
         let id = self.peers[peer].id;
         let g = &mut self.groups[group];
+        g.failing_back = None;
+        g.refused.remove(&id);
         g.released = None;
         g.reserved = None;
         g.ghost = None;

@@ -11,7 +11,7 @@
 //!     +------------------------------------------------------ Proving --(nobody else)--> Mounting
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
@@ -101,6 +101,14 @@ pub(crate) struct Ghost {
     pub(crate) since: Timestamp,
 }
 
+/// A preferred node could not mount what was handed back to it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    pub(crate) times: u32,
+    /// It is not offered the group again before.
+    pub(crate) until: Timestamp,
+}
+
 /// A claim that is to be yielded to, unless whoever made it says a word or makes it no more.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Contested {
@@ -138,6 +146,10 @@ pub(crate) struct Group {
     /// Whose offer to mount first has been taken, until it is withdrawn: it is taken once.
     pub(crate) offer_taken: Option<NodeId>,
     pub(crate) handover: Option<Handover>,
+    /// Whom the group was last handed back to, until somebody is active again.
+    pub(crate) failing_back: Option<NodeId>,
+    /// Nodes that could not mount it then, until they are active.
+    pub(crate) refused: BTreeMap<NodeId, Refused>,
     pub(crate) request: Option<Request>,
     pub(crate) waiting: Vec<Waiting>,
     /// Why the last mount failed.
@@ -190,6 +202,8 @@ impl Group {
             idle_since: None,
             offer_taken: None,
             handover: None,
+            failing_back: None,
+            refused: BTreeMap::new(),
             request: None,
             waiting: Vec::new(),
             mount_fault: None,

@@ -129,8 +129,13 @@ impl Interface {
 
     /// What went unanswered so far counts no more; the references are asked at once.
     pub(crate) fn ask_anew(&mut self) {
-        self.references.iter_mut().for_each(|referee| referee.unanswered = 0);
+        self.count_anew();
         self.hurry = true;
+    }
+
+    /// Silence so far counts no more.
+    pub(crate) fn count_anew(&mut self) {
+        self.references.iter_mut().for_each(|referee| referee.unanswered = 0);
     }
 
     /// `address` answered; true if it is a reference.

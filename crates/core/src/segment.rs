@@ -380,13 +380,28 @@ impl Node {
         self.groups[group].verifications = 0;
         self.groups[group].answered_by = None;
         self.groups[group].reported = None;
+        self.timers.set(Timer::Verify(group), self.now + self.verify_after(group));
+    }
+
+    pub(crate) fn verify_after(&self, group: usize) -> Duration {
         // Not while an old holder goes on beside the new one: both would answer, and clients believe the last.
         let beside = if self.config.groups[group].switchover == Switchover::Hitless {
             HITLESS_GRACE + VERIFY_AFTER
         } else {
             Duration::ZERO
         };
-        self.timers.set(Timer::Verify(group), self.now + VERIFY_AFTER + beside);
+        VERIFY_AFTER + beside
+    }
+
+    /// There is no holder any more: what was seen of the last one is not to be told any longer.
+    pub(crate) fn stop_verifying(&mut self, group: usize) {
+        let g = &mut self.groups[group];
+        g.verifications = 0;
+        g.answered_by = None;
+        self.to_report.remove(&group);
+        if g.reported.take().is_some() {
+            self.touch(group);
+        }
     }
 
     /// Tells the peers who answers.
@@ -403,7 +418,11 @@ impl Node {
         if !matches!(self.groups[group].state, State::Standby) || done >= VERIFY_MAX {
             return;
         }
-        let right = self.peers[holder].remote(self.groups[group].id).and_then(|state| state.mac);
+        let held = self.peers[holder].remote(self.groups[group].id);
+        if held.is_some_and(|state| state.hitless) {
+            return self.timers.set(Timer::Verify(group), self.now + self.verify_after(group));
+        }
+        let right = held.and_then(|state| state.mac);
         if done > 0 && right.is_some() && self.groups[group].answered_by == right {
             return;
         }

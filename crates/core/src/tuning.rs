@@ -60,6 +60,10 @@ pub(crate) const RESEND_MAX: u32 = 4;
 pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A node that could not mount what was handed back to it is not offered it again for this long; doubled each time.
+pub(crate) const FAILBACK_AGAIN: Duration = Duration::from_secs(30);
+/// Longest such pause.
+pub(crate) const FAILBACK_AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// ICMP echoes in vain after which a machine is dead whose MAC still answers for a VIP.
 pub(crate) const ECHOES: u32 = 10;
 /// Pause between two of them.

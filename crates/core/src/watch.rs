@@ -236,10 +236,14 @@ impl Node {
         if self.interfaces[index].isolated || self.now < self.grace_until {
             return;
         }
-        let all_silent = self.peers.iter().all(|peer| {
-            !peer.heard_since(first)
-                && (!matches!(peer.liveness, Liveness::Alive) || peer.unheard_solicits >= ROUNDS)
-        });
+        if self.peers.iter().any(|peer| peer.heard_since(first)) {
+            // What was not answered before a peer's last word says nothing of the time after it.
+            return self.interfaces[index].count_anew();
+        }
+        let all_silent = self
+            .peers
+            .iter()
+            .all(|peer| !matches!(peer.liveness, Liveness::Alive) || peer.unheard_solicits >= ROUNDS);
         if !all_silent {
             return;
         }

@@ -23,6 +23,8 @@ const KEEPER: Duration = ms(10);
 const SWITCHOVER: Duration = ms(3000);
 /// The longest pause before a mount is tried again that has failed, or a brain is started again that has died.
 const LONGEST_PAUSE: Duration = ms(31_000);
+/// An unmount that has failed is tried again after this.
+const UNMOUNT_AGAIN: Duration = ms(1000);
 /// A brain that was asked to end with grace has this long to release.
 const SHUTDOWN: Duration = ms(2000);
 /// Holders that do not hear each other meet by their announcements.
@@ -71,6 +73,12 @@ pub(crate) fn recovery(setup: &Setup, episode: &[Planned]) -> Duration {
     if episode.iter().any(|planned| pauses(&planned.fault)) {
         span += LONGEST_PAUSE;
     }
+    // What a node could not mount is handed back to it again after 30 s, and then after a pause of twice the last: longer
+    // than all before it, and these have passed while mounts failed.
+    let failing = episode.iter().filter(|planned| matches!(planned.fault, Fault::MountsFail { .. }));
+    if !longest_failback(setup).is_zero() {
+        span += failing.map(|planned| planned.lasts + ms(30_000)).max().unwrap_or_default();
+    }
     span
 }
 
@@ -117,13 +125,13 @@ pub(crate) struct Contest {
     pub(crate) until: Duration,
 }
 
-/// One of the holders could not unmount a moment ago.
-fn stuck_before(contest: &Contest, scenario: &Scenario) -> bool {
-    scenario.faults.iter().any(|planned| {
+/// One of the holders could not unmount: when that has been tried again with success.
+fn stuck_until(contest: &Contest, scenario: &Scenario) -> Option<Duration> {
+    let stuck = scenario.faults.iter().filter(|planned| {
         matches!(planned.fault, Fault::UnmountsFail { on } if contest.holders.contains(&on.0))
             && contest.until >= planned.at
-            && contest.from <= planned.over() + ms(1500)
-    })
+    });
+    stuck.map(|planned| planned.over() + UNMOUNT_AGAIN + KEEPER).filter(|&until| contest.from <= until).max()
 }
 
 /// How long it may last, for what has happened near it; `None` for as long as it likes.
@@ -216,8 +224,8 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         limit = limit.max(KEEPER);
     }
     // What a kernel did not give up is asked for again after a pause, or goes with its lease.
-    if stuck_before(contest, scenario) {
-        limit = limit.max(end.unwrap_or(HAND));
+    if let Some(until) = stuck_until(contest, scenario) {
+        limit = limit.max((until - contest.from).min(end.unwrap_or(Duration::MAX)));
     }
     // A keeper that stands still sees it when it goes on.
     let still = scenario.faults.iter().filter(|planned| {

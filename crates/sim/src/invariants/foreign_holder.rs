@@ -4,16 +4,12 @@
 use std::time::Duration;
 
 use super::{Finding, Invariant, Sight, broken};
-use crate::scenario::{Fault, Scenario};
+use crate::bounds::patience;
+use crate::scenario::{Fault, HOLD, Scenario};
 use crate::world::World;
 
-/// An order given before the stranger came may take this long.
-const UNDER_WAY: Duration = Duration::from_millis(500);
-/// A word of a holder that has let go is old after this.
-const HANDED_OVER: Duration = Duration::from_millis(20);
-
-/// A brain that has begun anew is not looked at for this long.
-const ANEW: Duration = Duration::from_secs(1);
+/// A word of a holder that has let go is old after this, and so is an order to mount.
+const UNDER_WAY: Duration = Duration::from_millis(20);
 
 /// A stranger has a group's VIPs.
 #[derive(Debug, Clone)]
@@ -33,6 +29,24 @@ impl ForeignHolder {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self { strangers: vec![None; scenario.setup.groups.len()] }
     }
+}
+
+/// How long a step may be held up at the moment, or a word between the holder's kernel and the heir's: whoever is held up
+/// for less than half an interval has missed no deadline, and cannot know it.
+fn held_up(world: &World) -> Duration {
+    let setup = &world.setup;
+    let spans = world.scenario.faults.iter().filter_map(|planned| {
+        let span = match planned.fault {
+            // Behind another step, the step itself, and its confirmation.
+            Fault::KeeperSlow { longest, .. } => longest * 3,
+            // On the holder's side, until its keeper takes it for lost, and on the heir's.
+            Fault::BrainFrozen { .. } => HOLD + setup.heartbeat / 2,
+            Fault::BrainStalls { longest, .. } => longest.min(HOLD) + setup.heartbeat / 2,
+            _ => return None,
+        };
+        (planned.at <= world.now && world.now <= planned.over() + span).then_some(span)
+    });
+    spans.max().unwrap_or_default()
 }
 
 impl Invariant for ForeignHolder {
@@ -66,24 +80,17 @@ impl Invariant for ForeignHolder {
             Sight::Mounted { host, vip } => {
                 let group = world.vips[vip.0].0;
                 let Some(stranger) = &self.strangers[group] else { return Ok(()) };
-                // An heir that is held up, and has missed no deadline of its own, cannot know how old the word is.
-                let slow = world.scenario.faults.iter().any(|planned| {
-                    matches!(
-                        planned.fault,
-                        Fault::KeeperSlow { .. } | Fault::BrainFrozen { .. } | Fault::BrainStalls { .. }
-                    ) && planned.at <= world.now
-                        && world.now <= planned.over() + UNDER_WAY
-                });
-                // Open: one that has just begun anew, whose VIP the lease has taken off, may mount it again.
-                let anew = world.now < world.hosts[host].brain_ended + ANEW + world.setup.heartbeat * 2;
-                let within = if slow { UNDER_WAY } else { HANDED_OVER };
+                let setup = &world.setup;
+                let within = UNDER_WAY + held_up(world);
+                // Silence counts for half of the longest pause between questions.
+                let unasked = setup.heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(1)) / 2;
                 let handed_over = stranger.held || stranger.let_go.is_some_and(|at| world.now <= at + within);
                 let hears = world.see_each_other(host, world.lan.stranger_station())
                     && world.lan.loss == 0
                     && world.lan.delay < Duration::from_millis(1);
                 let just_woken = world.hosts[host].thawed.is_some();
-                let late = world.now > stranger.since + UNDER_WAY;
-                if hears && late && !just_woken && !anew && !handed_over && !world.setup.groups[group].claim {
+                let late = world.now > stranger.since + unasked + patience(setup) + within;
+                if hears && late && !just_woken && !handed_over && !setup.groups[group].claim {
                     return broken(host, format!("mounts {} beside a foreign host", world.vips[vip.0].1));
                 }
             }

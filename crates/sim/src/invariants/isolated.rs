@@ -10,7 +10,7 @@ use crate::world::World;
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// Questions to the references go out every five seconds when nothing is missing, and are judged then.
-const ROUTINE: Duration = Duration::from_secs(6);
+const ROUTINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Isolated {
     /// Of each node: since when it is cut off, with nothing else wrong.

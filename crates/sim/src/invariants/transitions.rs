@@ -1,14 +1,14 @@
 //! Nobody moves more often than there are causes.
 
 use super::{Finding, Invariant, Sight, broken_everywhere};
+use crate::bounds::patience;
 use crate::figures::Figures;
-use crate::scenario::{Fault, Planned, Scenario};
+use crate::scenario::{Fault, Planned, Scenario, Setup};
 use crate::world::World;
 
-/// Changes of role of one group, on all nodes together, that a fault may cause by coming and going.
-const EACH: u64 = 12;
-/// Faults that strike again and again while they last, so often in a second.
-const REPEATED: u64 = 12;
+/// Changes of role of one group, on all nodes together, that a fault may cause by coming and going: two moves each time,
+/// of two changes each.
+const EACH: u64 = 8;
 
 pub(super) struct Transitions {
     /// Changes of role of each group since the last rest.
@@ -22,28 +22,19 @@ impl Transitions {
     }
 }
 
-fn allowed(episode: &[Planned]) -> u64 {
-    episode
-        .iter()
-        .map(|planned| {
-            let goes_on = matches!(
-                planned.fault,
-                Fault::Loss { .. }
-                    | Fault::Delay { .. }
-                    | Fault::BrainStalls { .. }
-                    | Fault::OneWayCut { .. }
-                    // Open: what is handed back is answered for from a switch's memory, and goes to and fro.
-                    | Fault::Proxy
-            );
-            // A preferred node that cannot mount is tried again, the pause between growing to half a minute.
-            let tried = if matches!(planned.fault, Fault::MountsFail { .. }) {
-                4 * (planned.lasts.as_secs() / 30)
-            } else {
-                0
-            };
-            EACH + tried + if goes_on { REPEATED * (planned.lasts.as_secs() + 1) } else { 0 }
-        })
-        .sum()
+fn allowed(setup: &Setup, planned: &Planned) -> u64 {
+    let strikes = match planned.fault {
+        // Where answers may come after the questions have been given up, nothing is promised but that nobody is faster
+        // than suspicion, questions to the others and questions for the VIP allow: two nodes, to and fro.
+        Fault::Delay { longest } if (setup.wire + longest) * 2 > patience(setup) => {
+            let pace = setup.heartbeat * 6 / 5 + patience(setup) * 2;
+            4 * u64::try_from(planned.lasts.as_nanos() / pace.as_nanos()).unwrap_or(u64::MAX)
+        }
+        // Handed back in vain after 30 s, and then each time after a pause of twice the last.
+        Fault::MountsFail { .. } => 2 * u64::from((planned.lasts.as_secs() / 30 + 1).ilog2()),
+        _ => 0,
+    };
+    EACH + strikes
 }
 
 impl Invariant for Transitions {
@@ -60,7 +51,8 @@ impl Invariant for Transitions {
                 let most = self.counts.iter().copied().max().unwrap_or(0);
                 self.counts.fill(0);
                 self.most = self.most.max(most);
-                let allowed = allowed(episode) + EACH;
+                let allowed: u64 = episode.iter().map(|planned| allowed(&world.setup, planned)).sum();
+                let allowed = allowed.max(EACH);
                 if most > allowed {
                     let now = world.now;
                     return broken_everywhere(format!(
