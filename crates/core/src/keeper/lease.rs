@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::time::Timestamp;
+use crate::tuning::beat_interval;
 
 /// Where there is no lease, what is measured by it is measured by this.
 pub const WITHOUT_LEASE: Duration = Duration::from_secs(6);
@@ -15,6 +16,8 @@ pub struct Lease {
     lifetime: Option<Duration>,
     every: Duration,
     due: Timestamp,
+    /// After this long without a beat its brain may have been taken for dead.
+    fresh: Duration,
     /// When the last beat came, if it said that the lease may be renewed.
     allowed: Option<Timestamp>,
     /// Number of the last gap; beats must carry it.
@@ -24,10 +27,12 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// `None`: addresses are mounted for ever and nothing is renewed.
-    pub fn new(lifetime: Option<Duration>, now: Timestamp) -> Self {
+    /// Without a lifetime addresses are mounted for ever and nothing is renewed. The brain beats as often as `heartbeat`
+    /// demands, and others take it for dead after `dead`.
+    pub fn new(lifetime: Option<Duration>, heartbeat: Duration, dead: Duration, now: Timestamp) -> Self {
         let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
-        Self { lifetime, every, due: now + every, allowed: None, epoch: 0, gap: false }
+        let fresh = (beat_interval(heartbeat) * 2).min(dead);
+        Self { lifetime, every, due: now + every, fresh, allowed: None, epoch: 0, gap: false }
     }
 
     /// The lifetime given at every mount and renewal.
@@ -77,10 +82,16 @@ impl Lease {
         self.allowed = None;
     }
 
-    /// Whether addresses may be renewed, and mounted again when somebody else has removed them. A word does not hold
-    /// for longer than until the next renewal: a brain that has fallen silent allows nothing.
+    /// Whether addresses may be renewed. A word does not hold for longer than until the next renewal: a brain that has
+    /// fallen silent allows nothing.
     pub fn allowed(&self, now: Timestamp) -> bool {
         self.allowed.is_some_and(|at| now.since(at) <= self.every)
+    }
+
+    /// Whether what somebody else has removed may be mounted again unasked: the brain has just been heard, so nobody else
+    /// can have taken the VIP in good faith.
+    pub fn heals(&self, now: Timestamp) -> bool {
+        self.allowed.is_some_and(|at| now.since(at) <= self.fresh)
     }
 
     /// Whether to renew now; if so, the next time is set.
@@ -102,13 +113,17 @@ impl Lease {
 mod tests {
     use super::*;
 
+    fn lease(lifetime: Option<Duration>, now: Timestamp) -> Lease {
+        Lease::new(lifetime, Duration::from_millis(100), Duration::from_millis(300), now)
+    }
+
     fn at(millis: u64) -> Timestamp {
         Timestamp::ZERO + Duration::from_millis(100_000 + millis)
     }
 
     #[test]
     fn renews_every_third_while_allowed() {
-        let mut lease = Lease::new(Some(Duration::from_secs(3)), at(0));
+        let mut lease = lease(Some(Duration::from_secs(3)), at(0));
         assert!(!lease.take_due(at(1500)), "no beat yet");
         lease.beat(true, 0, at(1500));
         assert!(lease.take_due(at(1500)));
@@ -123,18 +138,20 @@ mod tests {
 
     #[test]
     fn the_word_of_a_brain_that_falls_silent_does_not_last() {
-        let mut lease = Lease::new(Some(Duration::from_secs(3)), at(0));
+        let mut lease = lease(Some(Duration::from_secs(3)), at(0));
         lease.beat(true, 0, at(0));
         assert!(lease.take_due(at(1000)));
         assert_eq!(lease.next(at(1000)), Some(at(2000)));
         assert!(!lease.allowed(at(1001)));
+        assert!(lease.heals(at(100)));
+        assert!(!lease.heals(at(101)), "long before its lease ends");
         assert!(!lease.take_due(at(2000)));
         assert_eq!(lease.next(at(2000)), None, "nothing to wait for but a beat");
     }
 
     #[test]
     fn a_gap_closes_it_until_a_beat_knows_of_the_gap() {
-        let mut lease = Lease::new(Some(Duration::from_secs(1)), at(0));
+        let mut lease = lease(Some(Duration::from_secs(1)), at(0));
         lease.beat(true, 0, at(0));
         let epoch = lease.away();
         lease.beat(true, 0, at(5000));
@@ -149,7 +166,7 @@ mod tests {
 
     #[test]
     fn without_a_lease_nothing_is_renewed() {
-        let mut lease = Lease::new(None, at(0));
+        let mut lease = lease(None, at(0));
         lease.beat(true, 0, at(60_000));
         assert!(!lease.take_due(at(60_000)));
         assert!(lease.allowed(at(60_000)));

@@ -88,11 +88,11 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    fn new(lease: Option<Duration>, now: Timestamp, world: Duration) -> Self {
+    fn new(lease: Lease, world: Duration) -> Self {
         Self {
             phase: Phase::Waiting { restart: world },
             lives: Lives::new(),
-            lease: Lease::new(lease, now),
+            lease,
             mounts: Mounts::default(),
             budget: Budget::default(),
             words: None,
@@ -161,7 +161,9 @@ impl World {
         if self.keeps_for_later(host, || Thing::Start { host, life }, false) {
             return;
         }
-        let (now, local, lease) = (self.now, self.local(host), self.setup.lease());
+        let setup = &self.setup;
+        let (now, local) = (self.now, self.local(host));
+        let lease = Lease::new(setup.lease(), setup.heartbeat, setup.dead(), local);
         let state = &mut self.hosts[host];
         if !state.powered || state.keeper.is_some() || state.life != life {
             return;
@@ -175,7 +177,7 @@ impl World {
         let leftovers: Vec<VipIndex> = state.kernel.vips().collect();
         let state = &mut self.hosts[host];
         state.life += 1;
-        state.keeper = Some(Keeper::new(lease, local, now));
+        state.keeper = Some(Keeper::new(lease, now));
         for vip in leftovers {
             self.kernel_drops(host, vip);
         }

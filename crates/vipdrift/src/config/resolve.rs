@@ -40,7 +40,8 @@ pub(crate) struct Resolved {
     pub(crate) lease: Option<Duration>,
     /// Interval of the heartbeats.
     pub(crate) heartbeat: Duration,
-    dead_after: u32,
+    /// Missed heartbeats after which a silent node is dead.
+    pub(crate) dead_after: u32,
     start_wait: Duration,
 }
 

@@ -43,13 +43,13 @@ pub(crate) struct Hands {
 
 impl Hands {
     /// Leftovers have been released; `survey` is what was found after that.
-    pub(crate) fn new(network: Network, survey: Survey, lifetime: Option<Duration>, now: Timestamp) -> Self {
+    pub(crate) fn new(network: Network, survey: Survey, lease: Lease, now: Timestamp) -> Self {
         let mut mounts = Mounts::default();
         mounts.observe(survey.held);
         Self {
             network,
             mounts,
-            lease: Lease::new(lifetime, now),
+            lease,
             budget: Budget::default(),
             reported: None,
             must_report: false,
@@ -271,7 +271,7 @@ impl Hands {
         }
         // Not ours to mount again before the brain has asked around, and not where there is no network: the brain is
         // told what is left, and decides.
-        let heal = |vip: &usize| self.lease.allowed(now) && self.network.is_running(*vip);
+        let heal = |vip: &usize| self.lease.heals(now) && self.network.is_running(*vip);
         let (healed, lost): (Vec<_>, Vec<_>) = gone.iter().copied().partition(heal);
         self.mounts.lose(&lost);
         match self.budget.ask(now) {

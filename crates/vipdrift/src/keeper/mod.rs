@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vipdrift_core::keeper::Lease;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::poll::{Signal, Signals};
 use vipdrift_platform::{process, realtime, sandbox};
@@ -148,7 +149,9 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
     if config.control.http.is_some() {
         log.warning("[control] http is set, but the page and the HTTP port are not served by this version");
     }
-    let hands = Hands::new(network, survey, resolved.lease, now());
+    let dead = resolved.heartbeat * resolved.dead_after;
+    let lease = Lease::new(resolved.lease, resolved.heartbeat, dead, now());
+    let hands = Hands::new(network, survey, lease, now());
     Ok(Parts { log, resolved, sockets, hands, signals, setup, drained })
 }
 

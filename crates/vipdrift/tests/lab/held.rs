@@ -83,7 +83,7 @@ pub(crate) fn random_loss_moves_nothing() {
     for node in &cluster.nodes {
         node.host.lose(5).unwrap();
     }
-    std::thread::sleep(Duration::from_secs(5) - since.elapsed());
+    std::thread::sleep(Duration::from_secs(5).saturating_sub(since.elapsed()));
     assert_eq!(cluster.holder(WEB[0]), Some(active), "{}", cluster.describe());
     let held = cluster.lab.observer().held_by(&cluster.nodes[active].name, WEB[0], since);
     assert_eq!(held.len(), 1, "held without a break");

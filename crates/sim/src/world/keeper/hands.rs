@@ -214,7 +214,7 @@ impl World {
             differences.gone.iter().filter(|vip| keeper.mounts.wants(**vip)).copied().collect();
         let mut messages = Vec::new();
         if !come.is_empty() || !gone.is_empty() {
-            let allowed = keeper.lease.allowed(local);
+            let allowed = keeper.lease.heals(local);
             let (healed, lost): (Vec<usize>, Vec<usize>) = gone.into_iter().partition(|_| allowed && running);
             keeper.mounts.lose(&lost);
             if let Permission::NotBefore(at) = keeper.budget.ask(local) {
