@@ -239,6 +239,14 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     {
         limit = limit.max((over + KEEPER).saturating_sub(contest.from));
     }
+    // What somebody removes right after the last beat of a brain that hangs is put back, though a peer may take it then.
+    let removed = |fault: &Fault| {
+        matches!(fault, Fault::VipRemoved { on, group }
+            if *group == contest.group && contest.holders.contains(&on.0))
+    };
+    if near(KEEPER, &removed) && near(HOLD + ms(50), &is_hung) {
+        limit = limit.max(KEEPER);
+    }
     if near(soon, &is_storm) {
         limit = limit.max(dead * 2 + ms(500));
     }

@@ -16,7 +16,7 @@ pub struct Lease {
     lifetime: Option<Duration>,
     every: Duration,
     due: Timestamp,
-    /// After this long without a beat its brain may have been taken for dead.
+    /// A brain that has not been heard for this long may be hung.
     fresh: Duration,
     /// When the last beat came, if it said that the lease may be renewed.
     allowed: Option<Timestamp>,
@@ -28,10 +28,10 @@ pub struct Lease {
 
 impl Lease {
     /// Without a lifetime addresses are mounted for ever and nothing is renewed. The brain beats as often as `heartbeat`
-    /// demands, and others take it for dead after `dead`.
-    pub fn new(lifetime: Option<Duration>, heartbeat: Duration, dead: Duration, now: Timestamp) -> Self {
+    /// demands.
+    pub fn new(lifetime: Option<Duration>, heartbeat: Duration, now: Timestamp) -> Self {
         let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
-        let fresh = (beat_interval(heartbeat) * 2).min(dead);
+        let fresh = beat_interval(heartbeat) * 2;
         Self { lifetime, every, due: now + every, fresh, allowed: None, epoch: 0, gap: false }
     }
 
@@ -88,8 +88,8 @@ impl Lease {
         self.allowed.is_some_and(|at| now.since(at) <= self.every)
     }
 
-    /// Whether what somebody else has removed may be mounted again unasked: the brain has just been heard, so nobody else
-    /// can have taken the VIP in good faith.
+    /// Whether what somebody else has removed may be mounted again unasked. The brain must have been heard just now: if it
+    /// hangs, a peer may be about to take what does not answer.
     pub fn heals(&self, now: Timestamp) -> bool {
         self.allowed.is_some_and(|at| now.since(at) <= self.fresh)
     }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn lease(lifetime: Option<Duration>, now: Timestamp) -> Lease {
-        Lease::new(lifetime, Duration::from_millis(100), Duration::from_millis(300), now)
+        Lease::new(lifetime, Duration::from_millis(100), now)
     }
 
     fn at(millis: u64) -> Timestamp {

@@ -9,16 +9,20 @@ use crate::world::World;
 /// Changes of role of one group, on all nodes together, that a fault may cause by coming and going: two moves each time,
 /// of two changes each.
 const EACH: u64 = 8;
+/// Lost packets that it takes to mislead a node: a heartbeat, three questions to its sender, and three to somebody else.
+const MISLED: u64 = 7;
 
 pub(super) struct Transitions {
     /// Changes of role of each group since the last rest.
     counts: Vec<u64>,
+    /// Packets lost until then.
+    lost: u64,
     most: u64,
 }
 
 impl Transitions {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { counts: vec![0; scenario.setup.groups.len()], most: 0 }
+        Self { counts: vec![0; scenario.setup.groups.len()], lost: 0, most: 0 }
     }
 }
 
@@ -52,7 +56,9 @@ impl Invariant for Transitions {
                 self.counts.fill(0);
                 self.most = self.most.max(most);
                 let allowed: u64 = episode.iter().map(|planned| allowed(&world.setup, planned)).sum();
-                let allowed = allowed.max(EACH);
+                let lost = world.tally.lost - std::mem::replace(&mut self.lost, world.tally.lost);
+                // Misled, it lets go and takes again.
+                let allowed = allowed.max(EACH) + 2 * (lost / MISLED);
                 if most > allowed {
                     let now = world.now;
                     return broken_everywhere(format!(

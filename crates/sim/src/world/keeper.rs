@@ -163,7 +163,7 @@ impl World {
         }
         let setup = &self.setup;
         let (now, local) = (self.now, self.local(host));
-        let lease = Lease::new(setup.lease(), setup.heartbeat, setup.dead(), local);
+        let lease = Lease::new(setup.lease(), setup.heartbeat, local);
         let state = &mut self.hosts[host];
         if !state.powered || state.keeper.is_some() || state.life != life {
             return;

@@ -141,7 +141,11 @@ impl World {
 
     /// Puts a packet on a wire.
     fn transmit(&mut self, lan: usize, from: usize, to: usize, thing: Thing) {
-        if !self.passes(lan, from, to) || lan == 0 && self.random.chance(self.lan.loss) {
+        if !self.passes(lan, from, to) {
+            return;
+        }
+        if lan == 0 && self.random.chance(self.lan.loss) {
+            self.tally.lost += 1;
             return;
         }
         let (wire, delay) = (self.lan.wire, if lan == 0 { self.lan.delay } else { Duration::ZERO });

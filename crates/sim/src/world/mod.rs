@@ -113,6 +113,8 @@ pub(crate) enum Thing {
 pub(crate) struct Tally {
     pub(crate) events: u64,
     pub(crate) datagrams: u64,
+    /// Packets lost by chance.
+    pub(crate) lost: u64,
 }
 
 pub(crate) struct World {

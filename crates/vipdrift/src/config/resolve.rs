@@ -40,8 +40,7 @@ pub(crate) struct Resolved {
     pub(crate) lease: Option<Duration>,
     /// Interval of the heartbeats.
     pub(crate) heartbeat: Duration,
-    /// Missed heartbeats after which a silent node is dead.
-    pub(crate) dead_after: u32,
+    dead_after: u32,
     start_wait: Duration,
 }
 

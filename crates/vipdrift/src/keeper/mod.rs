@@ -149,8 +149,7 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
     if config.control.http.is_some() {
         log.warning("[control] http is set, but the page and the HTTP port are not served by this version");
     }
-    let dead = resolved.heartbeat * resolved.dead_after;
-    let lease = Lease::new(resolved.lease, resolved.heartbeat, dead, now());
+    let lease = Lease::new(resolved.lease, resolved.heartbeat, now());
     let hands = Hands::new(network, survey, lease, now());
     Ok(Parts { log, resolved, sockets, hands, signals, setup, drained })
 }
