@@ -15,6 +15,8 @@ const ROUTINE: Duration = Duration::from_secs(5);
 pub(super) struct Isolated {
     /// Of each node: since when it is cut off, with nothing else wrong.
     since: Vec<Option<Duration>>,
+    /// Of each node: nobody was left whom it could hear when that began.
+    alone: Vec<bool>,
     /// Of each node: its brain has begun during the cut, and knows of nobody who has ever answered.
     blind: Vec<bool>,
     /// The cluster has been at rest once: somebody outside has answered.
@@ -27,6 +29,7 @@ impl Isolated {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
             since: vec![None; scenario.setup.nodes],
+            alone: vec![false; scenario.setup.nodes],
             blind: vec![false; scenario.setup.nodes],
             rested: false,
             calm: false,
@@ -63,6 +66,10 @@ impl Invariant for Isolated {
                 self.calm &= world.faults().all(|fault| matches!(fault, Fault::SilentCut { .. }));
                 for host in 0..world.hosts.len() {
                     let cut = self.rested && !self.blind[host] && merely_cut(world, host);
+                    if cut && self.since[host].is_none() {
+                        let heard = |other: usize| other != host && world.on_lan(other);
+                        self.alone[host] = !(0..world.hosts.len()).any(heard);
+                    }
                     self.since[host] = cut.then_some(self.since[host].unwrap_or(world.now));
                 }
             }
@@ -76,7 +83,7 @@ impl Invariant for Isolated {
                     References::Named => true,
                 };
                 // Whom nobody was heard by asks outside now and then only.
-                let pace = if self.calm { Duration::ZERO } else { ROUTINE };
+                let pace = if self.calm && !self.alone[host] { Duration::ZERO } else { ROUTINE };
                 let limit = setup.dead() + setup.heartbeat * 2 + MOMENT + pace;
                 if !knows || setup.cross_link || world.now < since + limit {
                     return Ok(());

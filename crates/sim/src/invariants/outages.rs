@@ -47,9 +47,10 @@ fn row(world: &World, planned: &Planned, hitless: bool) -> String {
     format!("{}{how}", planned.fault.name())
 }
 
-/// The groups that a fault concerns: those held where it strikes.
+/// The groups that a fault concerns: those held where it strikes, if another node may hold them.
 fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
     (0..world.setup.groups.len())
+        .filter(|&group| world.setup.groups[group].order.len() > 1)
         .filter(|&group| {
             let holder = world.holders(world.vips_of[group][0]).next();
             match fault {
