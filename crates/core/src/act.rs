@@ -249,6 +249,7 @@ impl Node {
     /// The heir has not mounted.
     pub(crate) fn on_handover_overdue(&mut self, group: usize) {
         if let Some(handover) = self.groups[group].handover.take() {
+            self.groups[group].failing_back = None;
             let name = self.group_name(group).to_owned();
             let heir = self.node_name(handover.heir).to_owned();
             self.warn(format!("{name}: {heir} did not take over in time"));

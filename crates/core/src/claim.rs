@@ -64,7 +64,9 @@ impl Node {
         if self.takes_released(group, ready) {
             return;
         }
-        let ready = ready && !self.has_just_joined(group);
+        // Whoever has lost the holder from hearing does not wait until everybody has.
+        let seen_held = !self.is_takeover(group) && self.is_seen_held(group);
+        let ready = ready && !seen_held && !self.has_just_joined(group);
         self.keep_asking(group);
         if self.has_yielded(group) {
             return;
@@ -105,10 +107,10 @@ impl Node {
     }
 
     /// In a takeover a node that is not ready is passed over. Has it become ready meanwhile, whoever passed it over may be
-    /// about to claim: that will be heard.
+    /// about to claim: that will be heard. It cannot know whether this is one, since it may not have heard the holder.
     fn has_just_joined(&mut self, group: usize) -> bool {
         let until = self.listened + self.tuning.patience();
-        if self.now >= until || !self.is_takeover(group) {
+        if self.now >= until {
             return false;
         }
         self.timers.set_sooner(Timer::Revisit(group), until);
@@ -166,14 +168,9 @@ impl Node {
     }
 
     /// It is another node's turn, and nothing has come of it for long: its configuration may differ, or it sees the
-    /// network differently. A group that nobody holds is worse. But not while another node hears a holder and sees it
-    /// answer: there is one, and it is this node that does not hear it.
+    /// network differently. A group that nobody holds is worse.
     fn is_left_idle(&mut self, group: usize) -> bool {
-        let id = self.groups[group].id;
-        let attended = |peer: &crate::peer::Peer| {
-            peer.is_up() && peer.remote(id).is_some_and(|state| state.answered_by.is_some())
-        };
-        if self.peers.iter().any(attended) {
+        if self.is_seen_held(group) {
             self.groups[group].idle_since = None;
             return false;
         }
@@ -186,6 +183,13 @@ impl Node {
             self.timers.set_sooner(Timer::Revisit(group), until);
         }
         self.now >= until
+    }
+
+    /// A peer hears a holder, and has seen its VIPs answered for: there is one, and it is this node that does not hear it.
+    fn is_seen_held(&self, group: usize) -> bool {
+        let id = self.groups[group].id;
+        let sees = |state: &GroupState| state.answered_by.is_some();
+        self.peers.iter().any(|peer| peer.is_up() && peer.remote(id).is_some_and(sees))
     }
 
     /// Nobody answers.

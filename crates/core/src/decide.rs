@@ -114,6 +114,7 @@ impl Node {
         });
         if !can {
             self.groups[group].handover = None;
+            self.groups[group].failing_back = None;
             let why =
                 format!("{} cannot take over: {}", self.node_name(heir), self.unready_reason(group, heir));
             self.fail_waiting(group, heir, &why);
@@ -224,13 +225,14 @@ impl Node {
                 let reason = format!("{address} answered by {} while this node was away", answer.mac);
                 self.release(group, None, reason, Vec::new());
             }
-            Verdict::Free if self.groups[group].occupancy.is_stale(self.now, self.tuning.slow_round / 2) => {
-                // While a word was waited for, questions were few.
-                self.start_asking(group);
-            }
             Verdict::Free => {
                 let heard = self.peers.iter().any(|p| p.heard_since(since) && p.states_known() && p.hears_us);
-                if heard || self.now >= since + self.tuning.heartbeat {
+                let may = heard || self.now >= since + self.tuning.heartbeat;
+                let limit = self.tuning.slow_round / 2;
+                if may && self.groups[group].occupancy.is_stale(self.now, limit) {
+                    // While a word was waited for, questions were few.
+                    self.start_asking(group);
+                } else if may {
                     let evidence = vec![if heard {
                         "a peer knows of no other holder, and nobody else answers".to_owned()
                     } else {
@@ -369,7 +371,10 @@ impl Node {
 
     /// The best peer to give the group to.
     pub(crate) fn successor(&self, group: usize) -> Option<NodeId> {
-        self.config.groups[group].order.iter().copied().find(|&id| self.heir_is_ready(group, id))
+        let ready =
+            || self.config.groups[group].order.iter().copied().filter(|&id| self.heir_is_ready(group, id));
+        // One that could not mount it is better than none.
+        ready().find(|id| !self.groups[group].refused.contains_key(id)).or_else(|| ready().next())
     }
 
     /// A peer passes on an operator's wish that the group move to the heir named.
@@ -529,10 +534,8 @@ impl Node {
         {
             self.interfaces[self.config.groups[group].interface.0].forget_neighbour(mac);
         }
-        if self.groups[group].failing_back == Some(id)
-            && old.is_some_and(|old| old.claiming)
-            && new.role == Role::Fault
-        {
+        let failed = new.role == Role::Fault && old.is_none_or(|old| old.role != Role::Fault);
+        if failed && self.groups[group].failing_back == Some(id) {
             self.on_refused(group, id);
         }
         if old.is_some_and(is_holding) && !is_holding(new) {

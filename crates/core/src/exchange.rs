@@ -239,6 +239,12 @@ impl Node {
                 if returned {
                     self.on_return(index, before, restarted);
                 }
+                if restarted {
+                    let id = self.peers[index].id;
+                    for group in &mut self.groups {
+                        group.refused.remove(&id);
+                    }
+                }
                 if !was_up || restarted {
                     self.resends = 0;
                     self.send_states(index, false);

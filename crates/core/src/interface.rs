@@ -129,13 +129,15 @@ impl Interface {
 
     /// What went unanswered so far counts no more; the references are asked at once.
     pub(crate) fn ask_anew(&mut self) {
-        self.count_anew();
+        self.references.iter_mut().for_each(|referee| referee.unanswered = 0);
         self.hurry = true;
     }
 
-    /// Silence so far counts no more.
-    pub(crate) fn count_anew(&mut self) {
-        self.references.iter_mut().for_each(|referee| referee.unanswered = 0);
+    /// Silence that began before `at` counts no more.
+    pub(crate) fn count_from(&mut self, at: Timestamp) {
+        for referee in self.references.iter_mut().filter(|referee| referee.first_unanswered <= at) {
+            referee.unanswered = 0;
+        }
     }
 
     /// `address` answered; true if it is a reference.

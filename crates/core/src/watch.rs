@@ -54,6 +54,10 @@ impl Node {
                     return self.timers.set(Timer::Suspicion(index), self.grace_until);
                 }
                 self.peers[index].liveness = Liveness::Suspect { since: self.now, rounds: 0 };
+                // What was not answered before the last word of a peer says nothing of the time after it.
+                if let Some(heard) = self.peers.iter().filter_map(|peer| peer.last_heard).max() {
+                    self.interfaces.iter_mut().for_each(|interface| interface.count_from(heard));
+                }
                 for group in 0..self.groups.len() {
                     if self.holds(index, group) {
                         self.revisit(group);
@@ -236,14 +240,10 @@ impl Node {
         if self.interfaces[index].isolated || self.now < self.grace_until {
             return;
         }
-        if self.peers.iter().any(|peer| peer.heard_since(first)) {
-            // What was not answered before a peer's last word says nothing of the time after it.
-            return self.interfaces[index].count_anew();
-        }
-        let all_silent = self
-            .peers
-            .iter()
-            .all(|peer| !matches!(peer.liveness, Liveness::Alive) || peer.unheard_solicits >= ROUNDS);
+        let all_silent = self.peers.iter().all(|peer| {
+            !peer.heard_since(first)
+                && (!matches!(peer.liveness, Liveness::Alive) || peer.unheard_solicits >= ROUNDS)
+        });
         if !all_silent {
             return;
         }

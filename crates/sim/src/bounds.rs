@@ -74,10 +74,13 @@ pub(crate) fn recovery(setup: &Setup, episode: &[Planned]) -> Duration {
         span += LONGEST_PAUSE;
     }
     // What a node could not mount is handed back to it again after 30 s, and then after a pause of twice the last: longer
-    // than all before it, and these have passed while mounts failed.
-    let failing = episode.iter().filter(|planned| matches!(planned.fault, Fault::MountsFail { .. }));
-    if !longest_failback(setup).is_zero() {
-        span += failing.map(|planned| planned.lasts + ms(30_000)).max().unwrap_or_default();
+    // than all before it, and these have passed since mounts began to fail.
+    let failing = || episode.iter().filter(|planned| matches!(planned.fault, Fault::MountsFail { .. }));
+    if let (Some(from), Some(until)) =
+        (failing().map(|planned| planned.at).min(), failing().map(Planned::over).max())
+        && !longest_failback(setup).is_zero()
+    {
+        span += until - from + ms(30_000);
     }
     span
 }
@@ -244,7 +247,8 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
         matches!(fault, Fault::VipRemoved { on, group }
             if *group == contest.group && contest.holders.contains(&on.0))
     };
-    if near(KEEPER, &removed) && near(HOLD + ms(50), &is_hung) {
+    let hangs = |fault: &Fault| is_hung(fault) && fault.on().is_some_and(|on| contest.holders.contains(&on));
+    if near(KEEPER, &removed) && near(HOLD + ms(50), &hangs) {
         limit = limit.max(KEEPER);
     }
     if near(soon, &is_storm) {

@@ -47,10 +47,9 @@ fn row(world: &World, planned: &Planned, hitless: bool) -> String {
     format!("{}{how}", planned.fault.name())
 }
 
-/// The groups that a fault concerns: those held where it strikes, if another node may hold them.
+/// The groups that a fault concerns: those held where it strikes.
 fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
     (0..world.setup.groups.len())
-        .filter(|&group| world.setup.groups[group].order.len() > 1)
         .filter(|&group| {
             let holder = world.holders(world.vips_of[group][0]).next();
             match fault {
@@ -61,6 +60,13 @@ fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
             }
         })
         .collect()
+}
+
+/// How long the group may be without an answer. Where nobody else may take it, that is as long as its node is away.
+fn bound(world: &World, planned: &Planned, group: usize) -> Option<Duration> {
+    let setup = &world.setup.groups[group];
+    let bound = bounds::outage(&world.setup, planned, setup.hitless)?;
+    (setup.order.len() > 1 || bound.is_zero()).then_some(bound)
 }
 
 impl Outages {
@@ -103,7 +109,7 @@ impl Invariant for Outages {
                 }
                 self.longest[group] = self.longest[group].max(lasted);
                 let hitless = world.setup.groups[group].hitless;
-                if let Some(bound) = bounds::outage(&world.setup, planned, hitless)
+                if let Some(bound) = bound(world, planned, group)
                     && lasted > bound
                 {
                     let address = world.vips[vip.0].1;
@@ -127,7 +133,7 @@ impl Invariant for Outages {
                         fault: row(world, planned, hitless),
                         heartbeat: world.setup.heartbeat,
                         outage: self.longest[group],
-                        bound: bounds::outage(&world.setup, planned, hitless),
+                        bound: bound(world, planned, group),
                     });
                 }
                 if let Some(text) = self.broken.take() {
