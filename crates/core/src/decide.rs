@@ -549,11 +549,10 @@ impl Node {
             self.groups[group].released = left_to_nobody.then_some(Released { by: id, at: now, ours });
             self.groups[group].ghost = ghost;
             self.groups[group].resigned = false;
-            if let Some(heir) = new.heir.filter(|_| !new.claiming) {
-                let until = now + self.reservation();
-                self.groups[group].reserved = Some((heir, until));
-                self.timers.set(Timer::Revisit(group), until);
-            }
+            self.reserve(group, new);
+        } else if old.is_none() && !is_holding(new) {
+            // It let go while it was not heard. How long ago is not known, so the heir asks.
+            self.reserve(group, new);
         }
         if old.is_some_and(|old| old.mounted)
             && !new.mounted
@@ -567,6 +566,16 @@ impl Node {
             self.on_new_reign(group, peer, new.term);
         }
         self.revisit(group);
+    }
+
+    /// Whoever let go has named an heir, and waits for it.
+    fn reserve(&mut self, group: usize, state: &GroupState) {
+        if let Some(heir) = state.heir.filter(|_| !state.claiming) {
+            let until = self.now + self.reservation();
+            self.groups[group].reserved = Some((heir, until));
+            self.groups[group].resigned = false;
+            self.timers.set(Timer::Revisit(group), until);
+        }
     }
 
     /// A node could not mount what was handed back to it. Each try is a gap for the clients, so there are ever fewer.
