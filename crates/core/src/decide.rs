@@ -550,8 +550,8 @@ impl Node {
             self.groups[group].ghost = ghost;
             self.groups[group].resigned = false;
             self.reserve(group, new);
-        } else if old.is_none() && !is_holding(new) {
-            // It let go while it was not heard. How long ago is not known, so the heir asks.
+        } else if old.is_none() && !is_holding(new) && new.term == self.groups[group].term {
+            // It let go while it was not heard, and nobody has claimed since. How long ago is not known, so the heir asks.
             self.reserve(group, new);
         }
         if old.is_some_and(|old| old.mounted)

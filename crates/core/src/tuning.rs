@@ -61,7 +61,7 @@ pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A node that could not mount what was handed back to it is not offered it again for this long; doubled each time.
-pub(crate) const FAILBACK_AGAIN: Duration = Duration::from_secs(30);
+pub(crate) const FAILBACK_AGAIN: Duration = Duration::from_secs(5);
 /// Longest such pause.
 pub(crate) const FAILBACK_AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// ICMP echoes in vain after which a machine is dead whose MAC still answers for a VIP.

@@ -23,6 +23,8 @@ const KEEPER: Duration = ms(10);
 const SWITCHOVER: Duration = ms(3000);
 /// The longest pause before a mount is tried again that has failed, or a brain is started again that has died.
 const LONGEST_PAUSE: Duration = ms(31_000);
+/// A node that could not mount is not offered the group again before.
+const FAILBACK_AGAIN: Duration = ms(5000);
 /// An unmount that has failed is tried again after this.
 const UNMOUNT_AGAIN: Duration = ms(1000);
 /// A brain that was asked to end with grace has this long to release.
@@ -73,14 +75,12 @@ pub(crate) fn recovery(setup: &Setup, episode: &[Planned]) -> Duration {
     if episode.iter().any(|planned| pauses(&planned.fault)) {
         span += LONGEST_PAUSE;
     }
-    // What a node could not mount is handed back to it again after 30 s, and then after a pause of twice the last: longer
-    // than all before it, and these have passed since mounts began to fail.
-    let failing = || episode.iter().filter(|planned| matches!(planned.fault, Fault::MountsFail { .. }));
-    if let (Some(from), Some(until)) =
-        (failing().map(|planned| planned.at).min(), failing().map(Planned::over).max())
-        && !longest_failback(setup).is_zero()
-    {
-        span += until - from + ms(30_000);
+    // What a node could not mount, for whatever reason, is handed back to it again after 5 s, and then after a pause of twice
+    // the last: longer than all before it, and these have passed since mounts began to fail.
+    if !longest_failback(setup).is_zero() {
+        let failing = || episode.iter().filter(|planned| matches!(planned.fault, Fault::MountsFail { .. }));
+        let from = failing().map(|planned| planned.at).min().unwrap_or_default();
+        span += failing().map(Planned::over).max().unwrap_or_default() - from + FAILBACK_AGAIN;
     }
     span
 }

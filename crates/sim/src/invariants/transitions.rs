@@ -34,8 +34,8 @@ fn allowed(setup: &Setup, planned: &Planned) -> u64 {
             let pace = setup.heartbeat * 6 / 5 + patience(setup) * 2;
             4 * u64::try_from(planned.lasts.as_nanos() / pace.as_nanos()).unwrap_or(u64::MAX)
         }
-        // Handed back in vain after 30 s, and then each time after a pause of twice the last.
-        Fault::MountsFail { .. } => 2 * u64::from((planned.lasts.as_secs() / 30 + 1).ilog2()),
+        // Handed back in vain after 5 s, and then each time after a pause of twice the last.
+        Fault::MountsFail { .. } => 2 * u64::from((planned.lasts.as_secs() / 5 + 1).ilog2()),
         _ => 0,
     };
     EACH + strikes
