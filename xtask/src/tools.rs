@@ -10,12 +10,16 @@ use std::process::{Command, Stdio};
 struct Tool {
     program: &'static str,
     package: &'static str,
+    /// Where the package has it, below the root.
+    folder: &'static str,
 }
 
 /// All programs that some test needs.
-const TOOLS: [Tool; 1] = [
+const TOOLS: [Tool; 2] = [
     // The independent dissector of crates/wire/tests/dissector.rs.
-    Tool { program: "tshark", package: "tshark" },
+    Tool { program: "tshark", package: "tshark", folder: "usr/bin" },
+    // Takes VIPs off when it starts: crates/vipdrift/tests/lab/held.rs.
+    Tool { program: "systemd-networkd", package: "systemd", folder: "lib/systemd" },
 ];
 
 /// Makes sure that every tool can be run. Root gets missing ones installed; for anybody else they are
@@ -52,7 +56,10 @@ fn missing(path: &OsStr) -> Vec<&'static Tool> {
     };
     TOOLS
         .iter()
-        .filter(|tool| !std::env::split_paths(path).any(|folder| runnable(folder.join(tool.program))))
+        .filter(|tool| {
+            let usual = Path::new("/").join(tool.folder);
+            !std::env::split_paths(path).chain([usual]).any(|folder| runnable(folder.join(tool.program)))
+        })
         .collect()
 }
 
@@ -107,15 +114,15 @@ fn unpack(packages: &[&str], folder: &Path) -> Result<(), String> {
 
 /// Writes a script that starts an unpacked tool with the libraries unpacked beside it.
 fn starter(tool: &Tool, folder: &Path) -> Result<(), String> {
-    let real = folder.join("usr/bin").join(tool.program);
-    if !real.exists() {
-        return Err(format!("{} has no {}", tool.package, tool.program));
-    }
+    // Newer releases have everything below /usr.
+    let places = [folder.join(tool.folder), folder.join("usr").join(tool.folder)];
+    let real = places.map(|place| place.join(tool.program)).into_iter().find(|file| file.exists());
+    let real = real.ok_or_else(|| format!("{} has no {}", tool.package, tool.program))?;
     let script = format!(
-        "#!/bin/sh\nfor folder in '{0}'/usr/lib/*-linux-gnu*; do\n  LD_LIBRARY_PATH=\"$folder\"\ndone\n\
-         export LD_LIBRARY_PATH\nexec '{0}/usr/bin/{1}' \"$@\"\n",
+        "#!/bin/sh\nfor folder in '{0}'/usr/lib/*-linux-gnu* '{0}'/usr/lib/*-linux-gnu*/systemd '{0}'/lib/systemd; do\n  \
+         LD_LIBRARY_PATH=\"$folder:$LD_LIBRARY_PATH\"\ndone\nexport LD_LIBRARY_PATH\nexec '{1}' \"$@\"\n",
         folder.display(),
-        tool.program
+        real.display()
     );
     let file = folder.join("bin").join(tool.program);
     fs::write(&file, script)
@@ -149,11 +156,14 @@ mod tests {
     fn a_tool_is_missing_until_it_can_be_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().as_os_str();
-        assert_eq!(missing(path).len(), TOOLS.len());
+        let elsewhere = || missing(path).len();
+        let installed =
+            TOOLS.iter().filter(|tool| Path::new("/").join(tool.folder).join(tool.program).exists()).count();
+        assert_eq!(elsewhere(), TOOLS.len() - installed);
         for tool in &TOOLS {
             fs::write(folder.path().join(tool.program), "").unwrap();
         }
-        assert_eq!(missing(path).len(), TOOLS.len());
+        assert_eq!(elsewhere(), TOOLS.len() - installed);
         for tool in &TOOLS {
             let program = folder.path().join(tool.program);
             fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();

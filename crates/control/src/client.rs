@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::events::{Events, EventsRequest};
 use crate::request::{Done, Failed, NodeRequest, SwitchoverRequest};
 use crate::status::Status;
 
@@ -63,6 +64,14 @@ impl Client {
         self.call(Method::GET, "/v1/status", None::<&()>).await
     }
 
+    /// What the node has decided and noticed.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn events(&self, request: &EventsRequest) -> Result<Events, ClientError> {
+        self.call(Method::GET, &format!("/v1/events?{}", request.to_query()), None::<&()>).await
+    }
+
     /// Moves a group; what was done, in a sentence.
     ///
     /// # Errors
@@ -87,6 +96,25 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn undrain(&self, request: &NodeRequest) -> Result<String, ClientError> {
         let done: Done = self.call(Method::POST, "/v1/undrain", Some(request)).await?;
+        Ok(done.done)
+    }
+
+    /// Puts the configuration in force that is in its file now; what will be different, in a sentence. It is so when
+    /// the daemon has another brain.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says; then the old configuration is in force.
+    pub async fn reload(&self) -> Result<String, ClientError> {
+        let done: Done = self.call(Method::POST, "/v1/reload", None::<&()>).await?;
+        Ok(done.done)
+    }
+
+    /// The same with a new binary.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says; then the old binary runs on.
+    pub async fn restart(&self) -> Result<String, ClientError> {
+        let done: Done = self.call(Method::POST, "/v1/restart", None::<&()>).await?;
         Ok(done.done)
     }
 

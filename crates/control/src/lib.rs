@@ -11,14 +11,16 @@
 //! works.
 
 mod client;
+mod events;
 mod request;
 mod server;
 mod status;
 
 pub use client::{Client, ClientError};
+pub use events::{Event, EventKind, Events, EventsRequest};
 pub use request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest};
 pub use server::{Handler, serve, serve_connection};
 pub use status::{
-    Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer, PeerConfiguration, PeerState,
-    Status, Vip,
+    Check, CheckEffect, CheckState, Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer,
+    PeerConfiguration, PeerState, Status, Vip,
 };

@@ -13,6 +13,10 @@ pub enum Request {
     Drain(NodeRequest),
     /// Make it eligible again.
     Undrain(NodeRequest),
+    /// Put the configuration in force that is in its file now.
+    Reload,
+    /// The same, with a new binary.
+    Restart,
 }
 
 /// Body of `POST /v1/switchover`.

@@ -18,7 +18,8 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest};
+use crate::events::{Events, EventsRequest};
+use crate::request::{Done, Failed, Failure, Request, SwitchoverRequest};
 use crate::status::Status;
 
 /// Longest request body, in bytes.
@@ -36,6 +37,8 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(75);
 pub trait Handler: Send + Sync + 'static {
     /// The node's status.
     fn status(&self) -> impl Future<Output = Result<Status, Failure>> + Send;
+    /// What the node has decided and noticed.
+    fn events(&self, request: EventsRequest) -> impl Future<Output = Result<Events, Failure>> + Send;
     /// Anything but [`Request::Status`]; what was done, in a sentence. Dropped half-way if the client goes: what must be
     /// done to the end must be spawned.
     fn command(&self, request: Request) -> impl Future<Output = Result<String, Failure>> + Send;
@@ -77,20 +80,30 @@ async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> A
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let method = match path {
-        "/v1/status" => Method::GET,
-        "/v1/switchover" | "/v1/drain" | "/v1/undrain" => Method::POST,
+        "/v1/status" | "/v1/events" => Method::GET,
+        "/v1/switchover" | "/v1/drain" | "/v1/undrain" | "/v1/reload" | "/v1/restart" => Method::POST,
         _ => return failed(StatusCode::NOT_FOUND, format!("there is no {path} here")),
     };
     if head.method != method {
         let mut refusal = failed(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {method}"));
         refusal
             .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(if path == "/v1/status" { "GET" } else { "POST" }));
+            .insert(ALLOW, HeaderValue::from_static(if method == Method::GET { "GET" } else { "POST" }));
         return refusal;
     }
     if path == "/v1/status" {
         return match handler.status().await {
             Ok(status) => json(StatusCode::OK, &status),
+            Err(failure) => refused(failure),
+        };
+    }
+    if path == "/v1/events" {
+        let request = match EventsRequest::from_query(head.uri.query().unwrap_or_default()) {
+            Ok(request) => request,
+            Err(why) => return failed(StatusCode::BAD_REQUEST, why),
+        };
+        return match handler.events(request).await {
+            Ok(events) => json(StatusCode::OK, &events),
             Err(failure) => refused(failure),
         };
     }
@@ -108,6 +121,11 @@ async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> A
     let request = match path {
         "/v1/switchover" => read::<SwitchoverRequest>(&body).map(Request::Switchover),
         "/v1/drain" => read_or_default(&body).map(Request::Drain),
+        "/v1/reload" | "/v1/restart" if !body.is_empty() => {
+            Err("nothing is to be said here: the body is empty".to_owned())
+        }
+        "/v1/reload" => Ok(Request::Reload),
+        "/v1/restart" => Ok(Request::Restart),
         _ => read_or_default(&body).map(Request::Undrain),
     };
     match request {
@@ -123,8 +141,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("the body is not what is expected here: {error}"))
 }
 
-fn read_or_default(body: &[u8]) -> Result<NodeRequest, String> {
-    if body.is_empty() { Ok(NodeRequest::default()) } else { read(body) }
+fn read_or_default<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, String> {
+    if body.is_empty() { Ok(T::default()) } else { read(body) }
 }
 
 fn refused(failure: Failure) -> Answer {

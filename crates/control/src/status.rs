@@ -109,6 +109,51 @@ pub struct Group {
     pub occupied_by: Option<String>,
     /// Its VIPs.
     pub vips: Vec<Vip>,
+    /// Its health checks, in the order of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub checks: Vec<Check>,
+}
+
+/// A health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: CheckState,
+    /// What follows when it fails.
+    pub effect: CheckEffect,
+    /// What the last look has found, or why there was none, in a sentence.
+    pub reason: String,
+    /// Since when it passes or fails, RFC 3339; `null` before the first result.
+    pub since: Option<String>,
+    /// What the program or the server said at the last look, cut.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub output: String,
+    /// How long the last look took, in microseconds; `null` before the first.
+    pub took_us: Option<u64>,
+    /// Looks since the process that runs them was started.
+    pub looks: u64,
+}
+
+/// State of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// All is well.
+    Passing,
+    /// It is not.
+    Failing,
+}
+
+/// What follows when a check fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckEffect {
+    /// The node must not hold the group.
+    Fault,
+    /// The node comes behind healthy ones.
+    Demote,
 }
 
 /// Role of a node in a group.
@@ -228,6 +273,7 @@ mod tests {
                 reason: "bravo silent, 192.0.2.100 not answered".into(),
                 occupied_by: None,
                 vips: vec![Vip { address: "192.0.2.100/24".into(), interface: "eth0".into(), mounted: true }],
+                checks: vec![],
             }],
             daemon: Daemon {
                 keeper_pid: 100,
@@ -273,6 +319,16 @@ mod tests {
         status.groups[0].occupied_by = Some("00:00:5e:00:53:01".into());
         status.groups[0].active_node = None;
         status.peers[0].rtt_us = None;
+        status.groups[0].checks = vec![Check {
+            name: "http".into(),
+            state: CheckState::Failing,
+            effect: CheckEffect::Demote,
+            reason: "status 503".into(),
+            since: None,
+            output: "no master".into(),
+            took_us: Some(900),
+            looks: 3,
+        }];
         let json = serde_json::to_string(&status).expect("serializes");
         assert!(json.contains(r#""occupied_by":"00:00:5e:00:53:01""#), "{json}");
         assert!(json.contains(r#""active_node":null"#), "{json}");

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use vipdrift_control::{
-    Client, ClientError, Failure, Handler, NodeRequest, Request, Status, SwitchoverRequest, serve,
+    Client, ClientError, Event, EventKind, Events, EventsRequest, Failure, Handler, NodeRequest, Request,
+    Status, SwitchoverRequest, serve,
 };
 
 struct Fake;
@@ -14,6 +15,21 @@ struct Fake;
 impl Handler for Fake {
     async fn status(&self) -> Result<Status, Failure> {
         Err(Failure::Unavailable("the brain is starting".into()))
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<Events, Failure> {
+        let event = Event {
+            seq: request.after.unwrap_or(0) + 1,
+            at: "2026-01-01T00:00:00.000Z".into(),
+            kind: EventKind::Note,
+            group: request.group,
+            from: None,
+            to: None,
+            term: None,
+            reason: "a test".into(),
+            evidence: vec![],
+        };
+        Ok(Events { events: vec![event] })
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {
@@ -107,6 +123,14 @@ fn what_is_not_understood_is_refused_in_json() {
         (status.as_str(), body.as_str()),
         ("HTTP/1.1 405 Method Not Allowed", r#"{"error":"/v1/drain takes POST"}"#)
     );
+    let (status, body) =
+        raw(&socket, "GET /v1/events?group=web&after=6 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let event = r#"{"seq":7,"at":"2026-01-01T00:00:00.000Z","kind":"note","group":"web","reason":"a test"}"#;
+    assert_eq!(body.trim_end(), format!(r#"{{"events":[{event}]}}"#));
+    let (status, body) =
+        raw(&socket, "GET /v1/events?since=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(status, "HTTP/1.1 400 Bad Request", "{body}");
     let (status, body) = post("/v1/switchover", "{\"groop\":\"web\"}");
     assert_eq!(status, "HTTP/1.1 400 Bad Request");
     assert!(body.contains("unknown field `groop`"), "{body}");

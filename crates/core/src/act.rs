@@ -77,6 +77,7 @@ impl Node {
         g.reason.clone_from(&reason);
         if from == RoleName::Active {
             let to = self.idle_role(group);
+            self.groups[group].shown = to;
             self.act(Action::Record(Decision {
                 group: self.group_index(group),
                 from,
@@ -169,6 +170,7 @@ impl Node {
         g.ghost = None;
         g.conflict = None;
         g.contested = None;
+        g.shown = RoleName::Active;
         g.announced = 1;
         g.last_defence = Some(now);
         g.reason.clone_from(&because.reason);
@@ -356,7 +358,10 @@ impl Node {
         };
         let order = &self.config.groups[group].order;
         let heir = match to {
-            None => order.iter().copied().find(|&id| id != holder && ready(id)),
+            None => {
+                let ready = || order.iter().copied().filter(|&id| id != holder && ready(id));
+                ready().find(|&id| !self.is_node_demoted(group, id)).or_else(|| ready().next())
+            }
             Some(wanted) => {
                 let id = if wanted == self.config.name {
                     Some(self.config.id)
@@ -375,6 +380,9 @@ impl Node {
                         "{wanted} is not ready to take {name}: {}",
                         self.unready_reason(group, id)
                     ));
+                }
+                if self.is_node_demoted(group, id) && !self.is_node_demoted(group, holder) {
+                    return Err(format!("a check fails on {wanted}, which would hand {name} back at once"));
                 }
                 Some(id)
             }

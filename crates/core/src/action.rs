@@ -92,6 +92,14 @@ pub struct Decision {
     pub evidence: Vec<String>,
 }
 
+impl Decision {
+    /// The VIPs come or go with it; else only what this node could do has changed.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.from != self.to && (self.from == RoleName::Active || self.to == RoleName::Active)
+    }
+}
+
 /// Something worth a log line that is not a change of role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {

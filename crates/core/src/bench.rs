@@ -14,9 +14,9 @@ use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
 use crate::group::State;
 use crate::{
-    Action, Decision, Event, Failback, GroupConfig, InterfaceIndex, IsolatedPolicy, LinkFacts, Node,
-    NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, Start, Switchover,
-    Ticket, Timestamp, Vip, VipIndex,
+    Action, AllUnhealthy, CheckConfig, Decision, Effect, Event, Failback, GroupConfig, GroupIndex,
+    InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex,
+    PeerConfig, Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
 };
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -58,6 +58,7 @@ impl Puppet {
             claiming: false,
             proving: false,
             hitless: false,
+            demoted: false,
             heir: None,
             mac: Some(mac),
             answered_by: None,
@@ -159,7 +160,16 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
             switchover,
             references: vec![Reference::Auto],
             isolated: IsolatedPolicy::Release,
+            all_unhealthy: AllUnhealthy::Keep,
         }],
+        checks: [("http", Effect::Fault), ("load", Effect::Demote)]
+            .map(|(name, effect)| CheckConfig {
+                name: name.into(),
+                group: GroupIndex(0),
+                effect,
+                initially_passing: true,
+            })
+            .into(),
     }
 }
 

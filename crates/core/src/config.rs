@@ -19,6 +19,9 @@ pub struct InterfaceIndex(pub usize);
 /// Position of a VIP in [`NodeConfig::vips`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VipIndex(pub usize);
+/// Position of a check in [`NodeConfig::checks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CheckIndex(pub usize);
 /// Position of a heartbeat path in [`NodeConfig::paths`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PathIndex(pub usize);
@@ -56,6 +59,8 @@ pub struct NodeConfig {
     pub vips: Vec<Vip>,
     /// The groups.
     pub groups: Vec<GroupConfig>,
+    /// The health checks of all groups.
+    pub checks: Vec<CheckConfig>,
 }
 
 impl NodeConfig {
@@ -118,6 +123,39 @@ pub struct GroupConfig {
     pub references: Vec<Reference>,
     /// What an isolated active node does.
     pub isolated: IsolatedPolicy,
+    /// What an active node does whose checks fail while nobody else is healthy.
+    pub all_unhealthy: AllUnhealthy,
+}
+
+/// A health check, as far as decisions are concerned: somebody else runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckConfig {
+    /// Its name, unique within the group.
+    pub name: String,
+    /// Whose check it is.
+    pub group: GroupIndex,
+    /// What follows when it fails.
+    pub effect: Effect,
+    /// Whether it counts as passing before its first result.
+    pub initially_passing: bool,
+}
+
+/// What follows when a check fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// The node must not hold the group.
+    Fault,
+    /// The node holds the group only if no other can.
+    Demote,
+}
+
+/// What an active node does whose checks fail while no other node is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AllUnhealthy {
+    /// Keep the VIPs.
+    Keep,
+    /// Let them go.
+    Release,
 }
 
 /// When an active node hands the group back to a more preferred one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{GroupState, NodeId, Role};
 
-use crate::config::{Failback, IsolatedPolicy, Switchover};
+use crate::config::{Effect, Failback, IsolatedPolicy, Switchover};
 use crate::group::{Because, Families, Refused, Released, State};
 use crate::node::{Node, spell};
 use crate::occupancy::Verdict;
@@ -12,11 +12,14 @@ use crate::peer::{Liveness, is_holding};
 use crate::sabotage::Sabotage;
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
-use crate::tuning::{FAILBACK_AGAIN, FAILBACK_AGAIN_MAX, HITLESS_GRACE};
+use crate::tuning::{FAILBACK_AGAIN, FAILBACK_AGAIN_MAX, HITLESS_GRACE, SUBNET_GRACE};
 
 impl Node {
     /// Decides about one group on what is known now.
     pub(crate) fn decide(&mut self, group: usize) {
+        if let Some(until) = self.subnet_grace(group) {
+            self.timers.set_sooner(Timer::Revisit(group), until);
+        }
         match self.groups[group].state {
             State::Standby => self.consider_claim(group),
             State::Mounting { .. } => self.consider_mounting(group),
@@ -75,6 +78,9 @@ impl Node {
             if self.heir_is_ready(group, heir) {
                 return self.begin_handover(group, heir, reason);
             }
+        }
+        if self.gives_way(group) {
+            return;
         }
         self.consider_failback(group);
     }
@@ -334,7 +340,9 @@ impl Node {
         {
             return Some(heir);
         }
-        self.config.groups[group].order.iter().copied().find(|&id| could(id))
+        let order = &self.config.groups[group].order;
+        let could = || order.iter().copied().filter(|&id| could(id));
+        could().find(|&id| !self.is_node_demoted(group, id)).or_else(|| could().next())
     }
 
     /// The peer is up and standby, or has not yet said what it is.
@@ -371,10 +379,10 @@ impl Node {
 
     /// The best peer to give the group to.
     pub(crate) fn successor(&self, group: usize) -> Option<NodeId> {
-        let ready =
-            || self.config.groups[group].order.iter().copied().filter(|&id| self.heir_is_ready(group, id));
-        // One that could not mount it is better than none.
-        ready().find(|id| !self.groups[group].refused.contains_key(id)).or_else(|| ready().next())
+        let order = &self.config.groups[group].order;
+        let ready = order.iter().copied().filter(|&id| self.heir_is_ready(group, id));
+        // One that could not mount it, or on which a check fails, is better than none.
+        ready.min_by_key(|id| (self.groups[group].refused.contains_key(id), self.is_node_demoted(group, *id)))
     }
 
     /// A peer passes on an operator's wish that the group move to the heir named.
@@ -400,7 +408,7 @@ impl Node {
         !self.drained && self.own_rank(group) != usize::MAX && self.faults(group).is_empty()
     }
 
-    fn ineligible_reason(&self, group: usize) -> String {
+    pub(crate) fn ineligible_reason(&self, group: usize) -> String {
         let faults = self.faults(group);
         if !faults.is_empty() {
             faults.join(", ")
@@ -426,10 +434,11 @@ impl Node {
             Some(facts) if !facts.running => faults.push(format!("{name} has no carrier or is down")),
             Some(_) => {
                 let near = self.subnets(group);
+                let excused = self.subnet_grace(group).is_some();
                 for (family, seen, near) in
                     [("IPv4", g.subnet_seen.v4, near.v4), ("IPv6", g.subnet_seen.v6, near.v6)]
                 {
-                    if seen && !near {
+                    if seen && !near && !excused {
                         faults.push(format!("{name} has lost its {family} address in the VIPs' subnet"));
                     }
                 }
@@ -444,7 +453,17 @@ impl Node {
         if let Some(fault) = &g.mount_fault {
             faults.push(fault.clone());
         }
+        if !g.checks.is_empty() && !self.keeps_unhealthy(group) {
+            faults.extend(self.failing_checks(group, Effect::Fault));
+        }
         faults
+    }
+
+    /// Until when a holder is excused for having lost its own address.
+    fn subnet_grace(&self, group: usize) -> Option<crate::Timestamp> {
+        let g = &self.groups[group];
+        let until = g.subnet_lost? + SUBNET_GRACE;
+        (g.wants_vips() && self.now < until).then_some(until)
     }
 
     /// Whether the group's interface has an address of its own in the subnet of a VIP, for each family.
@@ -513,6 +532,7 @@ impl Node {
             claiming: matches!(g.state, State::Mounting { .. })
                 || matches!((&g.state, &g.request), (State::Standby, Some(_))),
             proving: matches!(g.state, State::Proving { .. }) || !self.is_ready(group),
+            demoted: self.is_demoted(group),
             hitless: matches!(g.state, State::Active) && g.handover.as_ref().is_some_and(|h| h.hitless),
             heir,
             mac: self.interfaces[self.config.groups[group].interface.0].mac(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 
 use crate::action::Plan;
-use crate::config::{GroupIndex, InterfaceIndex, PathIndex, VipIndex};
+use crate::config::{CheckIndex, GroupIndex, InterfaceIndex, PathIndex, VipIndex};
 
 /// One thing that happened. The driver drains its sockets before it reports [`Event::Timeout`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,13 @@ pub enum Event<'a> {
         vip: VipIndex,
         /// What was found.
         drift: Drift,
+    },
+    /// A check has had a result: reported when it changes, and anew to a node that has just begun.
+    Check {
+        /// Which check.
+        check: CheckIndex,
+        /// Why it fails, in a line; `None`: it passes.
+        failing: Option<String>,
     },
     /// The keeper or the driver saw time go missing (suspend, a frozen machine), or the keeper was late.
     ClockGap {
@@ -153,6 +160,19 @@ pub struct Carry {
     pub plan: u64,
     /// One for each group that has had a term.
     pub groups: Vec<CarryGroup>,
+    /// Checks that fail; all others pass until something else is heard of them.
+    pub failing: Vec<CarryCheck>,
+}
+
+/// A failing check in a [`Carry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryCheck {
+    /// The group's id on the wire.
+    pub group: u64,
+    /// Name of the check.
+    pub check: String,
+    /// Why it fails.
+    pub why: String,
 }
 
 /// A group in a [`Carry`].

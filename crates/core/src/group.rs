@@ -132,6 +132,10 @@ pub(crate) struct Group {
     pub(crate) reign: u64,
     pub(crate) since: Timestamp,
     pub(crate) reason: String,
+    /// The role that was last recorded.
+    pub(crate) shown: RoleName,
+    /// Its checks, by their position in the configuration.
+    pub(crate) checks: Vec<usize>,
     pub(crate) occupancy: Occupancy,
     pub(crate) released: Option<Released>,
     /// The heir named in a resignation has the right to the group until then.
@@ -157,6 +161,8 @@ pub(crate) struct Group {
     pub(crate) mount_failures: u32,
     /// An address of the VIPs' subnet has been seen on the interface.
     pub(crate) subnet_seen: Families,
+    /// Since when there is none any more.
+    pub(crate) subnet_lost: Option<Timestamp>,
     /// Announcements of this reign so far.
     pub(crate) announced: usize,
     /// VIPs still to be announced in the present round.
@@ -185,7 +191,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(id: GroupId, now: Timestamp) -> Self {
+    pub(crate) fn new(id: GroupId, checks: Vec<usize>, now: Timestamp) -> Self {
         Self {
             id,
             state: State::Standby,
@@ -193,6 +199,8 @@ impl Group {
             reign: 0,
             since: now,
             reason: "started".into(),
+            shown: RoleName::Standby,
+            checks,
             occupancy: Occupancy::default(),
             released: None,
             reserved: None,
@@ -209,6 +217,7 @@ impl Group {
             mount_fault: None,
             mount_failures: 0,
             subnet_seen: Families::default(),
+            subnet_lost: None,
             announced: 0,
             to_announce: VecDeque::new(),
             last_defence: None,
@@ -228,6 +237,7 @@ impl Group {
                 claiming: false,
                 proving: false,
                 hitless: false,
+                demoted: false,
                 heir: None,
                 mac: None,
                 answered_by: None,

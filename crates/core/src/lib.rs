@@ -19,6 +19,7 @@ mod decide;
 mod event;
 mod exchange;
 mod group;
+mod health;
 mod interface;
 pub mod keeper;
 mod node;
@@ -41,15 +42,17 @@ mod watch;
 pub use action::{Action, Decision, Note, Plan, Words};
 pub use checkpoint::Checkpoint;
 pub use config::{
-    Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy,
-    Path, PathIndex, PeerConfig, Reference, Switchover, Vip, VipIndex,
+    AllUnhealthy, CheckConfig, CheckIndex, Effect, Failback, GroupConfig, GroupIndex, InterfaceIndex,
+    IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Reference,
+    Switchover, Vip, VipIndex,
 };
-pub use event::{Carry, CarryGroup, Command, Drift, Event, LinkFacts, Start, Ticket};
+pub use event::{Carry, CarryCheck, CarryGroup, Command, Drift, Event, LinkFacts, Start, Ticket};
 pub use node::Node;
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use snapshot::{
-    Counters, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, VipSnapshot,
+    CheckSnapshot, Counters, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName,
+    RoleName, VipSnapshot,
 };
 pub use time::Timestamp;
 pub use tuning::beat_interval;

@@ -10,9 +10,10 @@ use vipdrift_wire::heartbeat::{GroupId, Message, NodeId, Rejected, Word, WordKin
 use crate::Deadline;
 use crate::action::{Action, Note, Plan, Words};
 use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
-use crate::event::{Carry, CarryGroup, Event, Start, Ticket};
+use crate::event::{Carry, CarryCheck, CarryGroup, Event, Start, Ticket};
 use crate::exchange::Letter;
 use crate::group::{Group, NEXT_PLAN, State};
+use crate::health::Check;
 use crate::interface::{Interface, Origin};
 use crate::peer::Peer;
 use crate::random::Random;
@@ -47,6 +48,7 @@ pub struct Node {
     pub(crate) peers: Vec<Peer>,
     pub(crate) groups: Vec<Group>,
     pub(crate) interfaces: Vec<Interface>,
+    pub(crate) checks: Vec<Check>,
     /// Where each VIP belongs, and what each address on an interface is.
     pub(crate) vip_group: Vec<usize>,
     pub(crate) vip_by_address: BTreeMap<(usize, IpAddr), VipIndex>,
@@ -99,6 +101,8 @@ pub struct Node {
     pub(crate) faulty: usize,
     /// Groups whose VIPs are being asked for.
     pub(crate) asking: usize,
+    /// What the keeper was last told of this node as a whole is no longer true.
+    pub(crate) forgotten: bool,
     /// Drained, and number of the plan, as the keeper was last told.
     remembered: (bool, u64),
     pub(crate) counters: Counters,
@@ -152,7 +156,13 @@ impl Node {
                 }
             }
         }
-        let groups = config.groups.iter().map(|group| Group::new(group.id, now)).collect();
+        let mut checks_of = vec![Vec::new(); config.groups.len()];
+        for (index, check) in config.checks.iter().enumerate() {
+            checks_of[check.group.0].push(index);
+        }
+        let groups = config.groups.iter().zip(checks_of);
+        let groups = groups.map(|(group, checks)| Group::new(group.id, checks, now)).collect();
+        let checks = config.checks.iter().map(|check| Check::new(check.initially_passing)).collect();
         let mut node = Self {
             tuning,
             now,
@@ -163,6 +173,7 @@ impl Node {
             peers,
             groups,
             interfaces,
+            checks,
             vip_group,
             vip_by_address,
             peer_by_address,
@@ -194,6 +205,7 @@ impl Node {
             resends: 0,
             faulty: 0,
             asking: 0,
+            forgotten: false,
             remembered: (false, 0),
             counters: Counters::default(),
             #[cfg(feature = "sabotage")]
@@ -257,6 +269,7 @@ impl Node {
                 }
             }
         }
+        self.resume_checks(&carry.failing);
         // The keeper still holds these; nothing is to be applied until they are proved.
         self.desired = held;
     }
@@ -281,6 +294,7 @@ impl Node {
                 self.on_applied(plan, mounted, &failed, complete);
             }
             Event::Drifted { vip, drift } => self.on_drift(vip, drift),
+            Event::Check { check, failing } => self.on_check(check.0, failing),
             Event::ClockGap { missing } => self.go_away(missing),
             Event::SlowSide { alive } => self.slow_side_alive = alive,
             Event::KeeperGone => self.on_keeper_gone(),
@@ -470,6 +484,7 @@ impl Node {
             }
         }
         let touched = std::mem::take(&mut self.touched);
+        self.record_idle(&touched);
         self.plan_addresses(&touched);
         self.publish(&touched);
         self.flush();
@@ -538,7 +553,8 @@ impl Node {
     /// Hands the keeper what a next brain must know, if that has changed.
     fn remember(&mut self, touched: &BTreeSet<usize>) {
         let now = (self.drained, self.plan.0);
-        let mut changed = std::mem::replace(&mut self.remembered, now) != now;
+        let mut changed = std::mem::take(&mut self.forgotten);
+        changed |= std::mem::replace(&mut self.remembered, now) != now;
         for &group in touched {
             let group = &mut self.groups[group];
             let now = (group.term, group.wants_vips());
@@ -553,7 +569,13 @@ impl Node {
             .filter(|group| group.term > 0)
             .map(|group| CarryGroup { group: group.id.0, term: group.term, active: group.wants_vips() })
             .collect();
-        self.act(Action::Remember(Carry { drained: self.drained, plan: self.plan.0, groups }));
+        let failing = self.config.checks.iter().zip(&self.checks).filter_map(|(config, check)| {
+            let why = check.failing.clone()?;
+            let group = self.groups[config.group.0].id.0;
+            Some(CarryCheck { group, check: config.name.clone(), why })
+        });
+        let failing = failing.collect();
+        self.act(Action::Remember(Carry { drained: self.drained, plan: self.plan.0, groups, failing }));
     }
 
     /// Leaves when it is to and nothing is mounted any more.
@@ -628,7 +650,7 @@ mod tests {
     fn a_brain_can_begin_with_whatever_another_has_left() {
         for number in [u64::MAX, u64::MAX - 1, u64::MAX / 2, 0] {
             let group = CarryGroup { group: GROUP.0, term: number, active: true };
-            let carry = Carry { drained: false, plan: number, groups: vec![group] };
+            let carry = Carry { plan: number, groups: vec![group], ..Carry::default() };
             let config = config(Switchover::Strict, OccupiedPolicy::Wait);
             let now = Timestamp::from_nanos(1);
             let mut node = Node::new(config, 1, Start::Resumed(carry), now);

@@ -121,7 +121,7 @@ impl Kernel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Remote {
     pub(crate) state: GroupState,
-    /// Since when it has been standby without a break.
+    /// Since when it has been standby, and not demoted, without a break.
     pub(crate) standby_since: Option<Timestamp>,
 }
 
@@ -413,11 +413,8 @@ impl Peer {
         }
         for state in &states.groups {
             let old = self.groups.get(&state.group);
-            let standby_since = match (state.role, old.and_then(|old| old.standby_since)) {
-                (Role::Standby, Some(since)) => Some(since),
-                (Role::Standby, None) => Some(now),
-                _ => None,
-            };
+            let healthy = state.role == Role::Standby && !state.demoted;
+            let standby_since = healthy.then(|| old.and_then(|old| old.standby_since).unwrap_or(now));
             // Within an incarnation versions only grow; after a restart they begin anew with everything unseen.
             if old.is_some_and(|old| old.state == *state && old.standby_since == standby_since) {
                 continue;

@@ -12,8 +12,8 @@ use crate::occupancy::{Answer, Occupancy, Verdict};
 use crate::timer::{Timer, TimerTable};
 use crate::tuning::ROUNDS;
 use crate::{
-    Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex, Switchover,
-    Ticket, Timestamp, VipIndex,
+    CheckIndex, Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex,
+    Switchover, Ticket, Timestamp, VipIndex,
 };
 
 /// Something that happens to the node on the bench. Peers are 0 and 1.
@@ -32,6 +32,7 @@ enum Op {
         mounted: bool,
         claiming: bool,
         hitless: bool,
+        demoted: bool,
         heir: Option<u8>,
     },
     Rebirth(usize),
@@ -55,6 +56,7 @@ enum Op {
     Switchover(u8),
     Drain,
     Undrain,
+    Check(usize, bool),
     ClockGap,
     Datagram(Vec<u8>),
     Frame(Vec<u8>),
@@ -71,9 +73,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Timeout),
         2 => peer.clone().prop_map(Op::Speak),
         2 => peer.clone().prop_map(Op::Silence),
-        6 => (peer.clone(), 0u8..4, 0u64..6, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(0u8..4))
-            .prop_map(|(peer, role, term, mounted, claiming, hitless, heir)| Op::Say {
-                peer, role, term, mounted, claiming, hitless, heir
+        6 => (peer.clone(), 0u8..4, 0u64..6, any::<bool>(), any::<bool>(), any::<(bool, bool)>(), prop::option::of(0u8..4))
+            .prop_map(|(peer, role, term, mounted, claiming, (hitless, demoted), heir)| Op::Say {
+                peer, role, term, mounted, claiming, hitless, demoted, heir
             }),
         1 => peer.clone().prop_map(Op::Rebirth),
         1 => peer.clone().prop_map(Op::Farewell),
@@ -90,6 +92,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u8..5).prop_map(Op::Switchover),
         1 => Just(Op::Drain),
         2 => Just(Op::Undrain),
+        3 => (0usize..3, any::<bool>()).prop_map(|(check, fails)| Op::Check(check, fails)),
         1 => Just(Op::ClockGap),
         1 => prop::collection::vec(any::<u8>(), 0..200).prop_map(Op::Datagram),
         1 => prop::collection::vec(any::<u8>(), 0..100).prop_map(Op::Frame),
@@ -129,12 +132,12 @@ impl Trial {
             Op::Timeout => bench.timeout(),
             Op::Speak(peer) => bench.speak(peer),
             Op::Silence(peer) => bench.puppets[peer].speaks = !bench.puppets[peer].speaks,
-            Op::Say { peer, role, term, mounted, claiming, hitless, heir } => {
+            Op::Say { peer, role, term, mounted, claiming, hitless, demoted, heir } => {
                 let ids = [bench.puppets[0].id, bench.node.config.id, bench.puppets[1].id];
                 bench.say(peer, |state| {
                     state.role = [Role::Active, Role::Standby, Role::Fault, Role::Drained][usize::from(role)];
                     (state.term, state.mounted, state.claiming) = (term, mounted, claiming);
-                    state.hitless = hitless;
+                    (state.hitless, state.demoted) = (hitless, demoted);
                     state.heir = heir.and_then(|heir| ids.get(usize::from(heir)).copied());
                 });
             }
@@ -181,6 +184,10 @@ impl Trial {
             }
             Op::Drain => self.command(|ticket| Command::Drain { ticket }),
             Op::Undrain => self.command(|ticket| Command::Undrain { ticket }),
+            Op::Check(check, fails) => {
+                let failing = fails.then(|| "refused".to_owned());
+                bench.give(Event::Check { check: CheckIndex(check), failing });
+            }
             Op::ClockGap => bench.give(Event::ClockGap { missing: Duration::from_secs(3) }),
             Op::Datagram(bytes) => bench.give(Event::Datagram { path: Some(PathIndex(0)), bytes: &bytes }),
             Op::Frame(bytes) => bench.give(Event::Frame { interface: InterfaceIndex(0), bytes: &bytes }),

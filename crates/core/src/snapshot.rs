@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 
-use crate::config::InterfaceIndex;
+use crate::config::{Effect, InterfaceIndex};
 use crate::time::Timestamp;
 
 /// Everything that `vipdrift status` tells.
@@ -95,8 +95,23 @@ pub struct GroupSnapshot {
     pub reason: String,
     /// Who answers for a VIP though nobody in the cluster is known to hold it, or beside the holder.
     pub occupied_by: Option<Mac>,
+    /// Its health checks.
+    pub checks: Vec<CheckSnapshot>,
     /// The VIPs.
     pub vips: Vec<VipSnapshot>,
+}
+
+/// A health check as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSnapshot {
+    /// Its name.
+    pub name: String,
+    /// What follows when it fails.
+    pub effect: Effect,
+    /// Why it fails; `None`: it passes.
+    pub failing: Option<String>,
+    /// Since when it passes or fails; `None` before its first result.
+    pub since: Option<Timestamp>,
 }
 
 /// A VIP as this node sees it.

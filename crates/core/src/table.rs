@@ -8,8 +8,8 @@ use vipdrift_wire::heartbeat::{Keys, Message, Role, WordKind, encode};
 use crate::bench::{ALPHA, Bench, CHARLIE, FOREIGN_MAC, HEARTBEAT, facts};
 use crate::group::State;
 use crate::{
-    Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex, Plan,
-    Switchover, Ticket, VipIndex,
+    CheckIndex, Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex,
+    Plan, Switchover, Ticket, VipIndex,
 };
 
 /// Columns: where the node is. It is bravo; in the group's order alpha comes before it and charlie after it.
@@ -31,7 +31,8 @@ event                                 | free | held | mount | active | hand | pr
 timeout, though nothing is due        | S    | S    | M     | A      | H    | P     | R
 link down                             | S    | S    | R     | R      | R    | R     | R
 interface missing                     | S    | S    | R     | R      | R    | R     | R
-subnet address lost                   | S    | S    | R     | R      | R    | R     | R
+subnet address lost                   | S    | S    | M     | A      | H    | P     | R
+subnet address lost for long          | S    | S    | R     | R      | R    | R     | R
 link reported again, unchanged        | S    | S    | M     | A      | H    | P     | R
 alpha active in a later term          | S    | S    | R     | R      | R    | R     | R
 alpha active in the same term         | S    | S    | R     | R      | R    | R     | R
@@ -67,6 +68,9 @@ applied: failed                       | S    | S    | R     | P      | P    | P 
 applied: an old plan                  | S    | S    | M     | A      | H    | P     | R
 VIP removed and mounted again         | S    | S    | M     | A      | H    | P     | R
 VIP added and unmounted again         | S    | S    | M     | A      | H    | P     | R
+required check fails                  | S    | S    | R     | R      | R    | R     | R
+demoting check fails                  | S    | S    | M     | R      | H    | P     | R
+unknown check fails                   | S    | S    | M     | A      | H    | P     | R
 slow side stuck                       | S    | S    | M     | A      | H    | P     | R
 echo reply                            | S    | S    | M     | A      | H    | P     | R
 datagram: garbage                     | S    | S    | M     | A      | H    | P     | R
@@ -181,6 +185,10 @@ fn happen(row: &str, bench: &mut Bench) -> bool {
             bench.give(Event::Link { interface: InterfaceIndex(0), facts: LinkFacts::default() });
         }
         "subnet address lost" => bench.give(changed(|facts| facts.addresses.clear())),
+        "subnet address lost for long" => {
+            bench.give(changed(|facts| facts.addresses.clear()));
+            bench.pass(Duration::from_millis(220));
+        }
         "link reported again, unchanged" => bench.give(changed(|_| {})),
         "alpha active in a later term" => active(bench, ALPHA, reign + 1),
         "alpha active in the same term" => active(bench, ALPHA, reign),
@@ -269,6 +277,9 @@ fn happen(row: &str, bench: &mut Bench) -> bool {
         "VIP added and unmounted again" => {
             bench.give(Event::Drifted { vip: VipIndex(0), drift: Drift::Added });
         }
+        "required check fails" => fails(bench, 0),
+        "demoting check fails" => fails(bench, 1),
+        "unknown check fails" => fails(bench, 2),
         "slow side stuck" => bench.give(Event::SlowSide { alive: false }),
         "echo reply" => bench.give(Event::EchoReply { from: [192, 0, 2, 13].into() }),
         "datagram: garbage" => give_datagram(bench, Some(CHARLIE), &[0xa5; 200]),
@@ -309,6 +320,10 @@ fn lets_go(bench: &mut Bench, heir: Option<vipdrift_wire::heartbeat::NodeId>) {
     bench.say(CHARLIE, |state| {
         (state.role, state.mounted, state.heir) = (Role::Fault, false, heir);
     });
+}
+
+fn fails(bench: &mut Bench, check: usize) {
+    bench.give(Event::Check { check: CheckIndex(check), failing: Some("refused".into()) });
 }
 
 fn switchover(bench: &mut Bench, to: &str) {

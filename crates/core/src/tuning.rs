@@ -54,6 +54,9 @@ pub(crate) const OCCUPIED_NEWS: Duration = Duration::from_secs(2);
 pub(crate) const SWITCHOVER_LIMIT: Duration = Duration::from_secs(3);
 /// Group states not yet acknowledged are sent again after this, a few times, then with each heartbeat.
 pub(crate) const RESEND: Duration = Duration::from_millis(3);
+/// A holder's interface may be without an address in the VIPs' subnet for so long: programs that manage addresses take them
+/// off and put them on again.
+pub(crate) const SUBNET_GRACE: Duration = Duration::from_millis(200);
 /// Times that they are sent again so soon.
 pub(crate) const RESEND_MAX: u32 = 4;
 /// First pause before a failed mount is tried again; doubled each time.

@@ -2,11 +2,12 @@
 
 use vipdrift_wire::heartbeat::Role;
 
+use crate::config::Effect;
 use crate::group::State;
 use crate::node::Node;
 use crate::peer::Liveness;
 use crate::snapshot::{
-    GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, VipSnapshot,
+    CheckSnapshot, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, VipSnapshot,
 };
 use crate::tuning::OCCUPIED_NEWS;
 
@@ -30,7 +31,8 @@ impl Node {
         }
         let mut reasons: Vec<String> = Vec::new();
         for group in 0..self.groups.len() {
-            for fault in self.faults(group) {
+            let kept = self.failing_checks(group, Effect::Fault);
+            for fault in self.faults(group).into_iter().chain(kept) {
                 if !reasons.contains(&fault) {
                     reasons.push(fault);
                 }
@@ -83,6 +85,19 @@ impl Node {
             since: g.since,
             reason,
             occupied_by,
+            checks: self.groups[group]
+                .checks
+                .iter()
+                .map(|&index| {
+                    let (config, check) = (&self.config.checks[index], &self.checks[index]);
+                    CheckSnapshot {
+                        name: config.name.clone(),
+                        effect: config.effect,
+                        failing: check.failing.clone(),
+                        since: check.reported.then_some(check.since),
+                    }
+                })
+                .collect(),
             vips: self.config.groups[group]
                 .vips
                 .iter()

@@ -346,6 +346,9 @@ impl Node {
             let seen = &mut self.groups[group].subnet_seen;
             seen.v4 |= near.v4;
             seen.v6 |= near.v6;
+            let lost = seen.v4 && !near.v4 || seen.v6 && !near.v6;
+            let g = &mut self.groups[group];
+            g.subnet_lost = lost.then(|| g.subnet_lost.unwrap_or(now));
         }
         if wants(|r| matches!(r, Reference::Auto | Reference::Gateway)) {
             for gateway in gateways {

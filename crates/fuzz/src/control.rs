@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use vipdrift_control::{
-    Counters, Daemon, Failure, Handler, Health, HealthState, Lateness, NodeRequest, Request, Status,
-    SwitchoverRequest, serve_connection,
+    Counters, Daemon, Events, EventsRequest, Failure, Handler, Health, HealthState, Lateness, NodeRequest,
+    Request, Status, SwitchoverRequest, serve_connection,
 };
 
 use crate::Seed;
@@ -117,6 +117,8 @@ fn path(request: &Request) -> &'static str {
         Request::Switchover(_) => "switchover",
         Request::Drain(_) => "drain",
         Request::Undrain(_) => "undrain",
+        Request::Reload => "reload",
+        Request::Restart => "restart",
     }
 }
 
@@ -126,6 +128,7 @@ fn write(request: &Request) -> Vec<u8> {
         Request::Status => return b"GET /v1/status HTTP/1.1\r\nhost: vipdrift\r\n\r\n".to_vec(),
         Request::Switchover(body) => serde_json::to_vec(body),
         Request::Drain(body) | Request::Undrain(body) => serde_json::to_vec(body),
+        Request::Reload | Request::Restart => Ok(Vec::new()),
     };
     post(path(request), &body.expect("JSON"))
 }
@@ -143,6 +146,11 @@ impl Handler for Recorder {
     async fn status(&self) -> Result<Status, Failure> {
         self.0.lock().expect("not poisoned").push(Request::Status);
         Ok(status())
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<Events, Failure> {
+        assert_eq!(EventsRequest::from_query(&request.to_query()), Ok(request), "asks for the same");
+        Ok(Events { events: vec![] })
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {

@@ -150,6 +150,7 @@ pub fn status_seeds() -> Vec<Seed> {
         reason: "bravo silent, 192.0.2.100 not answered".into(),
         occupied_by: Some("00:00:5e:00:53:01".into()),
         vips: (0..6).map(vip).collect(),
+        checks: vec![],
     }];
     whole.counters.datagrams_rejected.insert("bad_mac".into(), 2);
     let mut odd = whole.clone();

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vipdrift_core::{
-    Action, Carry, CarryGroup, Command, Drift, Event, Failback, GroupConfig, GroupIndex, InterfaceIndex,
-    IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig,
-    Plan, Reference, RoleName, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
+    Action, AllUnhealthy, Carry, CarryGroup, CheckConfig, CheckIndex, Command, Drift, Effect, Event,
+    Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig,
+    NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, RoleName, Start, Switchover,
+    Ticket, Timestamp, Vip, VipIndex,
 };
 use vipdrift_wire::heartbeat::{
     Echo, GroupId, GroupState, Health, Heartbeat, MAX_DATAGRAM, Message, NodeId, Role, States, Word,
@@ -88,6 +89,7 @@ impl World {
                 drained: choices.flag(),
                 plan: choices.number(),
                 groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
+                failing: Vec::new(),
             })
         } else {
             Start::Fresh { drained: choices.below(8) == 7 }
@@ -190,10 +192,15 @@ impl World {
                 self.give(Event::Drifted { vip, drift });
             }
             18 => self.command(choices),
-            _ => match choices.below(4) {
+            _ => match choices.below(5) {
                 0 => self.give(Event::ClockGap { missing: choices.span() }),
                 1 => self.give(Event::SlowSide { alive: choices.flag() }),
                 2 if choices.byte() == 99 => self.give(Event::KeeperGone),
+                3 => {
+                    let check = CheckIndex(choices.below(3));
+                    let failing = choices.flag().then(|| "refused".to_owned());
+                    self.give(Event::Check { check, failing });
+                }
                 _ => self.timeout(),
             },
         }
@@ -216,6 +223,7 @@ impl World {
         state.role = choices.pick([Role::Active, Role::Standby, Role::Fault, Role::Drained]);
         state.term = choices.number();
         (state.mounted, state.claiming, state.proving, state.hitless) = (flag(0), flag(1), flag(2), flag(3));
+        state.demoted = flag(7);
         state.heir = flag(4).then(|| choices.pick(ids));
         state.mac = flag(5).then(|| mac(choices));
         state.answered_by = flag(6).then(|| mac(choices));
@@ -465,7 +473,16 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
                 vec![Reference::Auto]
             },
             isolated: if bit(7) { IsolatedPolicy::Keep } else { IsolatedPolicy::Release },
+            all_unhealthy: if bit(3) { AllUnhealthy::Release } else { AllUnhealthy::Keep },
         }],
+        checks: [("http", Effect::Fault), ("load", Effect::Demote)]
+            .map(|(name, effect)| CheckConfig {
+                name: name.into(),
+                group: GroupIndex(0),
+                effect,
+                initially_passing: true,
+            })
+            .into(),
     }
 }
 
@@ -493,6 +510,10 @@ pub fn seeds() -> Vec<Seed> {
         ("foreign-holder", story(0b100, &[&speak, &wait, &raw_frame, &wait, &raw_frame, &wait])),
         ("bodies", story(0, &[&raw_body, &wait, &[10, 0, 255, 2], &wait, &[10, 1, 255, 0], &speak])),
         ("link-lost", story(0b100, &[&until_active, &[15, 0], &wait, &[15, 0xff], &wait, &applied])),
+        (
+            "check-fails",
+            story(0b100, &[&until_active, &[19, 3, 0, 1], &wait, &speak, &wait, &applied, &[19, 3, 0, 0]]),
+        ),
         ("late", story(0b1000_0100, &[&until_active, &[2, 20, 0], &wait, &applied, &[19, 0, 4, 0], &wait])),
         (
             "resumed-at-the-limit",
@@ -520,10 +541,11 @@ mod tests {
             "alone: [Active]",
             "takes-over: [Active]",
             "switchover: [Active]",
-            "drain: [Active, Drained]",
+            "drain: [Active, Drained, Standby]",
             "foreign-holder: []",
             "bodies: []",
-            "link-lost: [Active, Fault]",
+            "link-lost: [Active, Fault, Standby]",
+            "check-fails: [Active, Fault, Standby]",
             "late: [Active, Active]",
             "resumed-at-the-limit: [Active]",
             "shutdown: [Active, Fault], ends",

@@ -89,6 +89,6 @@ pub use observer::Observer;
 pub use process::{Line, Process, Stream};
 pub use record::{Answer, GRACE, Outage, Probe, Record};
 pub use refusal::Refused;
-pub use service::SERVICE_PORT;
+pub use service::{SERVICE_PORT, serve_as};
 pub use stream::{StreamChange, StreamEvent};
 pub use timeline::{Change, Happening, Interval, Timeline};

@@ -33,23 +33,10 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start(namespace: &Namespace, name: &str) -> Result<Self> {
-        let all = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, SERVICE_PORT, 0, 0);
-        let open = || {
-            let udp = UdpSocket::bind(all)?;
-            udp.set_nonblocking(true)?;
-            setsockopt(&udp, sockopt::Ipv6RecvPacketInfo, &true)?;
-            let tcp = TcpListener::bind(all)?;
-            tcp.set_nonblocking(true)?;
-            Ok::<_, io::Error>((udp, tcp))
-        };
         let (udp, tcp) = namespace.run(open)?.doing(|| format!("start the service of {name}"))?;
-        let wake = Arc::new(
-            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-                .doing(|| "make an eventfd".into())?,
-        );
+        let wake = Arc::new(waker()?);
         let waker = Arc::clone(&wake);
-        let mut tail = vec![u8::try_from(name.len()).unwrap_or(u8::MAX)];
-        tail.extend_from_slice(&name.as_bytes()[..usize::from(tail[0])]);
+        let tail = tail(name);
         let thread = std::thread::Builder::new()
             .name("lab-service".into())
             .spawn(move || {
@@ -59,6 +46,38 @@ impl Service {
             .doing(|| "start a thread".into())?;
         Ok(Self { wake, thread: Some(thread) })
     }
+}
+
+/// Serves in this process, on the host on which it runs, under this name, until it is killed.
+///
+/// # Errors
+/// The port is taken.
+pub fn serve_as(name: &str) -> Result<()> {
+    let (udp, tcp) = open().doing(|| format!("start the service of {name}"))?;
+    real_time(Rank::Service);
+    serve(&udp, &tcp, &waker()?, &tail(name));
+    Ok(())
+}
+
+fn open() -> io::Result<(UdpSocket, TcpListener)> {
+    let all = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, SERVICE_PORT, 0, 0);
+    let udp = UdpSocket::bind(all)?;
+    udp.set_nonblocking(true)?;
+    setsockopt(&udp, sockopt::Ipv6RecvPacketInfo, &true)?;
+    let tcp = TcpListener::bind(all)?;
+    tcp.set_nonblocking(true)?;
+    Ok((udp, tcp))
+}
+
+fn waker() -> Result<EventFd> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).doing(|| "make an eventfd".into())
+}
+
+/// What follows the number in an answer.
+fn tail(name: &str) -> Vec<u8> {
+    let mut tail = vec![u8::try_from(name.len()).unwrap_or(u8::MAX)];
+    tail.extend_from_slice(&name.as_bytes()[..usize::from(tail[0])]);
+    tail
 }
 
 impl Drop for Service {

@@ -11,5 +11,5 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    addresses, clock, datagrams, echo, frames, links, pipe, poll, process, realtime, sandbox, watch,
+    addresses, clock, datagrams, echo, frames, links, pipe, poll, process, readable, realtime, sandbox, watch,
 };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::scenario::{Fault, HOLD, Planned, Scenario, Setup};
+use crate::scenario::{Fault, GroupCheck, GroupSetup, HOLD, Planned, Scenario, Setup};
 use crate::world::SLACK;
 
 const fn ms(ms: u64) -> Duration {
@@ -179,7 +179,9 @@ pub(crate) fn two_holders(scenario: &Scenario, contest: &Contest) -> Option<Dura
     };
     // Only a planned move asks for it, and a holder may be killed in the midst of one.
     let asked = scenario.faults.iter().filter(|planned| {
-        matches!(planned.fault, Fault::Switchover { .. } | Fault::Drained { .. })
+        let gives_way = matches!(planned.fault, Fault::ServiceFails { group, .. } if group == contest.group)
+            && group.check == GroupCheck::Demote;
+        (gives_way || matches!(planned.fault, Fault::Switchover { .. } | Fault::Drained { .. }))
             && contest.until >= planned.at
             && contest.from <= planned.over() + SWITCHOVER
     });
@@ -322,7 +324,8 @@ pub(crate) fn is_back_in_time(setup: &Setup, planned: &Planned) -> bool {
 
 /// How long the client may be without an answer when a single fault has come over a cluster at rest; `None` where the
 /// design promises nothing.
-pub(crate) fn outage(setup: &Setup, planned: &Planned, hitless: bool) -> Option<Duration> {
+pub(crate) fn outage(setup: &Setup, planned: &Planned, group: &GroupSetup) -> Option<Duration> {
+    let hitless = group.hitless;
     let mount = round_trip(setup) * 2 + ms(2);
     match &planned.fault {
         // Detection at worst in the dead time, then what is left of the questions.
@@ -346,6 +349,13 @@ pub(crate) fn outage(setup: &Setup, planned: &Planned, hitless: bool) -> Option<
         Fault::Drained { .. } | Fault::Switchover { .. } => {
             Some(if hitless { Duration::ZERO } else { mount })
         }
+        // As if it were stopped; but where nobody else may hold the group, it is kept.
+        Fault::ServiceFails { .. } => match group.check {
+            GroupCheck::Fault if group.order.len() > 1 => Some(mount),
+            GroupCheck::Demote if group.order.len() > 1 && !hitless => Some(mount),
+            GroupCheck::Fault if group.release_unhealthy => None,
+            GroupCheck::None | GroupCheck::Fault | GroupCheck::Demote => Some(Duration::ZERO),
+        },
         Fault::HeartbeatsBlocked
         | Fault::HeartbeatsBlockedOneWay { .. }
         | Fault::EchoesBlocked

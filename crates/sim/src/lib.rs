@@ -17,5 +17,7 @@ mod world;
 pub use figures::Figures;
 pub use invariants::Violation;
 pub use run::{Options, Outcome, run};
-pub use scenario::{Bystanders, Fault, GroupSetup, NodeNumber, Planned, References, Scenario, Setup};
+pub use scenario::{
+    Bystanders, Fault, GroupCheck, GroupSetup, NodeNumber, Planned, References, Scenario, Setup,
+};
 pub use shrink::{Shrunk, shrink};

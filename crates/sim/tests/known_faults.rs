@@ -17,10 +17,9 @@ fn limit(fault: Sabotage) -> u64 {
         | Sabotage::IgnoreTerms
         | Sabotage::AnnounceFirst
         | Sabotage::HalfDeadTime
-        | Sabotage::StaleEcho
         | Sabotage::RenewUnasked => 10,
         Sabotage::ResignFirst | Sabotage::NoClockGap => 25,
-        Sabotage::KeepIsolated | Sabotage::IgnoreStrangers => 50,
+        Sabotage::KeepIsolated | Sabotage::IgnoreStrangers | Sabotage::StaleEcho => 50,
     }
 }
 

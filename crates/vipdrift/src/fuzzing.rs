@@ -228,8 +228,9 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
         gateways: vec!["192.0.2.1".parse().expect("an address")],
     };
     let group = CarryGroup { group: GroupId::of("web").0, term: 3, active: true };
-    let carry = Carry { drained: false, plan: 5, groups: vec![group] };
+    let carry = Carry { plan: 5, groups: vec![group], ..Carry::default() };
     let limits = Carry {
+        failing: vec![],
         drained: true,
         plan: u64::MAX,
         groups: vec![CarryGroup { group: GroupId::of("web").0, term: u64::MAX, active: true }],

@@ -13,6 +13,7 @@ mod keeper;
 mod log;
 mod message;
 mod privileges;
+mod runner;
 mod state;
 pub mod trial;
 

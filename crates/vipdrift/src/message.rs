@@ -47,8 +47,12 @@ pub(crate) struct Descriptors {
     pub(crate) echo_v6: Option<i32>,
     /// The control socket, listening.
     pub(crate) control: i32,
+    /// The pipe to the runner, if there is one.
+    pub(crate) runner: Option<i32>,
     /// Where the drained state is kept, if it can be.
     pub(crate) state: Option<i32>,
+    /// The two files of the events; none if they cannot be kept.
+    pub(crate) events: Vec<i32>,
     /// The files of the journal; none if there is no journal.
     pub(crate) journal: Vec<i32>,
 }
@@ -107,6 +111,12 @@ pub(crate) enum ToBrain {
     Alive,
     /// Release everything and exit.
     Shutdown,
+    /// What has become of a wish for another configuration or another binary: it will be, or why not.
+    Examined(Result<String, String>),
+    /// Ask the network who uses these addresses, each on the interface at this position.
+    Ask(Vec<(usize, IpAddr)>),
+    /// Say goodbye to nobody and end: another keeper comes, and holds what is held.
+    Retire,
 }
 
 /// [`LinkFacts`] as they travel.
@@ -159,6 +169,13 @@ pub(crate) enum ToKeeper {
     Remember(Carry),
     /// Everything is released and said.
     Exit,
+    /// Who answered what [`ToBrain::Ask`] asked.
+    Answered(Vec<(IpAddr, [u8; 6])>),
+    /// Somebody wants the configuration as it is in its file now, or a new binary.
+    Succeed {
+        /// A new binary as well.
+        restart: bool,
+    },
 }
 
 /// Longest packet between the two.

@@ -48,7 +48,23 @@ fn every_command_has_help_with_an_example() {
     let (status, out, _) = run(here.path(), &["--help"]);
     assert_eq!(status, 0);
     assert!(out.contains("4 daemon not reachable") && !out.contains("brain"), "{out}");
-    for command in ["run", "status", "check", "key", "switchover", "drain", "undrain", "replay", "demo"] {
+    for command in [
+        "run",
+        "status",
+        "check",
+        "key",
+        "switchover",
+        "drain",
+        "undrain",
+        "reload",
+        "restart",
+        "why",
+        "events",
+        "replay",
+        "demo",
+        "completions",
+        "man",
+    ] {
         let (status, out, _) = run(here.path(), &[command, "--help"]);
         assert_eq!(status, 0, "{command}");
         assert!(
@@ -230,4 +246,24 @@ fn what_is_no_journal_is_one_clear_error() {
     let (status, why) = said(&["replay", ".", "--from", "yesterday"]);
     assert_eq!(status, 2);
     assert!(why.contains("yesterday") && why.contains("--from <TIME>"), "{why}");
+}
+
+#[test]
+fn completions_and_manual_come_from_the_same_source_as_the_help() {
+    let here = folder(CONFIG);
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, out, error) = run(here.path(), &["completions", shell]);
+        assert_eq!((status, error.as_str()), (0, ""), "{shell}");
+        assert!(out.contains("switchover") && out.contains("drain"), "{shell}: {out}");
+    }
+    let (status, out, _) = run(here.path(), &["man"]);
+    assert_eq!(status, 0);
+    assert!(out.contains(".TH vipdrift 1") && out.contains("virtual IP"), "{out}");
+    let (status, out, error) = run(here.path(), &["man", "--out", "pages"]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    let pages = std::fs::read_dir(here.path().join("pages")).expect("a folder").count();
+    assert_eq!(out, format!("{pages} pages in pages\n"));
+    let page = std::fs::read_to_string(here.path().join("pages/vipdrift-reload.1")).expect("a page");
+    assert!(page.contains("SIGHUP"), "{page}");
+    assert!(!here.path().join("pages/vipdrift-runner.1").exists(), "no page for what is no command");
 }

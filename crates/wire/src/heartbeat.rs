@@ -183,6 +183,8 @@ pub struct GroupState {
     pub proving: bool,
     /// The move to the heir is to be hitless: it mounts first.
     pub hitless: bool,
+    /// It comes only behind nodes that are not demoted.
+    pub demoted: bool,
     /// The node that is to take over.
     pub heir: Option<NodeId>,
     /// The sender's MAC address on the group's interface.

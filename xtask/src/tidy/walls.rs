@@ -9,7 +9,7 @@ const WALLS: [(&str, Imports); 10] = [
     ("vipdrift-wire", Imports::Only(&[])),
     ("vipdrift-core", Imports::Only(&["vipdrift-wire"])),
     ("vipdrift-platform", Imports::Only(&[])),
-    ("vipdrift-checks", Imports::Only(&[])),
+    ("vipdrift-checks", Imports::Only(&["vipdrift-platform", "vipdrift-wire"])),
     ("vipdrift-control", Imports::Only(&[])),
     ("vipdrift-lab", Imports::Only(&[])),
     ("vipdrift-sim", Imports::Only(&["vipdrift-core", "vipdrift-wire"])),

@@ -10,6 +10,7 @@ mod netlink;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod readable;
 pub mod realtime;
 pub mod sandbox;
 mod socket;

@@ -80,6 +80,32 @@ pub fn spawn(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> R
     }
 }
 
+/// Puts another program in the place of this one (execve(2)): same process, same children, same standard output and error; of
+/// all other descriptors exactly the `inherit`ed ones, under the same numbers. No signal is blocked, and this thread is
+/// scheduled like any other. Answers only if that fails.
+pub fn replace(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> Error {
+    let numbers: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
+    let failed = |source| Error::Start { program: program.display().to_string(), source };
+    // What comes asks for its own.
+    super::realtime::ordinary();
+    if let Err(error) = keep_only(&numbers) {
+        return failed(error);
+    }
+    let error = Command::new(program).args(args).exec();
+    for fd in inherit {
+        let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+    failed(error)
+}
+
+/// A child of this process that an earlier program in its place has started: to be reaped.
+///
+/// # Errors
+/// There is no such process.
+pub fn adopt(pid: u32) -> io::Result<Child> {
+    Ok(Child { pid, pidfd: open_pidfd(pid)? })
+}
+
 /// Between fork and exec: of the descriptors from 3 on, only `numbers` survive the exec; nothing is blocked.
 fn keep_only(numbers: &[RawFd]) -> io::Result<()> {
     let set_flags = |number: RawFd, flags: libc::c_int| {
@@ -106,6 +132,30 @@ fn keep_only(numbers: &[RawFd]) -> io::Result<()> {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
     Ok(())
+}
+
+/// A descriptor that means exactly this process and is readable once it has ended (pidfd_open(2)); it need not be a child.
+///
+/// # Errors
+/// There is no such process, or no descriptors are left.
+pub fn watch(pid: u32) -> io::Result<OwnedFd> {
+    open_pidfd(pid)
+}
+
+/// Has a command end when the thread that starts it does: it is killed (`SIGKILL`) if it is still there
+/// (prctl(2), `PR_SET_PDEATHSIG`). Start it on a thread that lives as long as it may.
+pub fn end_with_parent(command: &mut Command) {
+    // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe calls are allowed: it
+    // makes one bare system call, and touches no memory of the parent.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
+        });
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a descriptor")]

@@ -124,6 +124,14 @@ pub fn real_time(priority: u8) -> Result<(), Error> {
     if result == 0 { Ok(()) } else { Err(Error::RealTime(io::Error::last_os_error())) }
 }
 
+/// Undoes [`real_time`] for the calling thread.
+pub fn ordinary() {
+    // SAFETY: all-zero bytes are a valid sched_param, with the only priority that ordinary scheduling has.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel only reads `parameters`; 0 means the calling thread. Less than one has needs no privilege.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_OTHER, &raw const parameters) };
+}
+
 /// Keeps the memory of this process from being swapped out, now and later. Pages are locked when first used
 /// (`MCL_ONFAULT`), so memory that is reserved but never used, thread stacks above all, costs nothing. Children start
 /// unlocked. Call [`raise_limits`] before.

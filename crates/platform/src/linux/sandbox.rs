@@ -65,6 +65,16 @@ pub fn find_account(candidates: &[&str]) -> Result<Option<Account>, Error> {
     Ok(None)
 }
 
+/// The account of this name, root or not. Asks the system's name service, which may take its time.
+///
+/// # Errors
+/// [`Error::Step`]: the name service failed.
+pub fn account(name: &str) -> Result<Option<Account>, Error> {
+    let found = User::from_name(name)
+        .map_err(|error| Error::Step { step: "read the user database", source: error.into() })?;
+    Ok(found.map(|user| Account { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+}
+
 /// Becomes `account`, with its group and no others, then drops all capabilities from every set, for good:
 /// `no_new_privs` keeps later programs from getting any (prctl(2)). The user stays where there is no account, where the
 /// process is not root, and where root may not change it (a user namespace that lacks that user, a container without
@@ -109,8 +119,12 @@ fn has(capability: caps::Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Whether root may become it here. If it may, not to succeed is an error.
-fn may_become(account: &Account) -> Result<bool, Error> {
+/// Whether this process, as root, may become that account here: a user namespace may lack it. Where it may, not to succeed is
+/// an error.
+///
+/// # Errors
+/// [`Error::Step`]: the namespace's maps cannot be read.
+pub fn may_become(account: &Account) -> Result<bool, Error> {
     let groups = std::fs::read_to_string("/proc/self/setgroups").unwrap_or_default();
     Ok(has(caps::Capability::CAP_SETUID)
         && has(caps::Capability::CAP_SETGID)

@@ -42,7 +42,7 @@ impl Invariant for BlockedHeartbeats {
                 _ => self.disturbed = true,
             },
             Sight::Rested { .. } => *self = Self { disturbed: false, blocked: false, mute: false },
-            Sight::Decided { host, decision } if self.judges() && decision.from != decision.to => {
+            Sight::Decided { host, decision } if self.judges() && decision.moves() => {
                 return broken(
                     host,
                     format!("moves though heartbeats are merely blocked: {}", decision.reason),

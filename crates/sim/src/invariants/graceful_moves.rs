@@ -14,7 +14,11 @@ pub(super) struct GracefulMoves {
 fn is_graceful(fault: &Fault) -> bool {
     matches!(
         fault,
-        Fault::Switchover { .. } | Fault::Drained { .. } | Fault::Stopped { .. } | Fault::OtherFile { .. }
+        Fault::Switchover { .. }
+            | Fault::Drained { .. }
+            | Fault::Stopped { .. }
+            | Fault::OtherFile { .. }
+            | Fault::ServiceFails { .. }
     )
 }
 

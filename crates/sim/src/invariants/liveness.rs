@@ -84,7 +84,7 @@ impl Invariant for Liveness {
                 self.settled = None;
                 return self.unmoved();
             }
-            Sight::Decided { host, decision } if self.settled.is_some() => {
+            Sight::Decided { host, decision } if self.settled.is_some() && decision.moves() => {
                 self.moved.get_or_insert((host, decision.reason.clone()));
             }
             Sight::Settled => {

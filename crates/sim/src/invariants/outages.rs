@@ -6,7 +6,7 @@ use super::sticky::harmless;
 use super::{Finding, Invariant, Sight, broken_everywhere};
 use crate::bounds;
 use crate::figures::Figures;
-use crate::scenario::{Fault, Planned};
+use crate::scenario::{Fault, GroupCheck, Planned};
 use crate::world::World;
 
 /// One measurement.
@@ -33,8 +33,17 @@ pub(super) struct Outages {
 }
 
 /// Name of a row in the table of figures.
-fn row(world: &World, planned: &Planned, hitless: bool) -> String {
+fn row(world: &World, planned: &Planned, group: usize) -> String {
+    let setup = &world.setup.groups[group];
+    let hitless = setup.hitless;
     let how = match planned.fault {
+        Fault::ServiceFails { .. } => match setup.check {
+            GroupCheck::None => ", no check",
+            _ if setup.order.len() == 1 => ", nobody else",
+            GroupCheck::Demote if hitless => ", demoted, hitless",
+            GroupCheck::Demote => ", demoted",
+            GroupCheck::Fault => "",
+        },
         Fault::Switchover { .. } | Fault::Drained { .. } if hitless => ", hitless",
         Fault::BrainKilled { slow: true, .. } => ", the next too slow",
         Fault::DaemonKilled { .. } | Fault::KeeperKilled { .. }
@@ -56,6 +65,7 @@ fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
                 Fault::Switchover { group: asked, .. } | Fault::ForeignHolder { group: asked } => {
                     *asked == group
                 }
+                Fault::ServiceFails { on, group: of } => *of == group && holder == Some(on.0),
                 other => other.on().is_none_or(|on| holder == Some(on)),
             }
         })
@@ -65,7 +75,7 @@ fn concerned(world: &World, fault: &Fault) -> Vec<usize> {
 /// How long the group may be without an answer. Where nobody else may take it, that is as long as its node is away.
 fn bound(world: &World, planned: &Planned, group: usize) -> Option<Duration> {
     let setup = &world.setup.groups[group];
-    let bound = bounds::outage(&world.setup, planned, setup.hitless)?;
+    let bound = bounds::outage(&world.setup, planned, setup)?;
     (setup.order.len() > 1 || bound.is_zero()).then_some(bound)
 }
 
@@ -108,14 +118,13 @@ impl Invariant for Outages {
                     return Ok(());
                 }
                 self.longest[group] = self.longest[group].max(lasted);
-                let hitless = world.setup.groups[group].hitless;
                 if let Some(bound) = bound(world, planned, group)
                     && lasted > bound
                 {
                     let address = world.vips[vip.0].1;
                     self.broken.get_or_insert(format!(
                         "{}: {address} not answered for {lasted:?}, at most {bound:?}",
-                        row(world, planned, hitless)
+                        row(world, planned, group)
                     ));
                 }
             }
@@ -128,9 +137,8 @@ impl Invariant for Outages {
                 }
                 let planned = &world.scenario.faults[index];
                 for group in concerned {
-                    let hitless = world.setup.groups[group].hitless;
                     self.samples.push(Sample {
-                        fault: row(world, planned, hitless),
+                        fault: row(world, planned, group),
                         heartbeat: world.setup.heartbeat,
                         outage: self.longest[group],
                         bound: bound(world, planned, group),

@@ -48,7 +48,7 @@ impl Invariant for Transitions {
 
     fn see(&mut self, world: &World, sight: &Sight<'_>) -> Finding {
         match *sight {
-            Sight::Decided { decision, .. } if decision.from != decision.to => {
+            Sight::Decided { decision, .. } if decision.moves() => {
                 self.counts[decision.group.0] += 1;
             }
             Sight::Rested { episode } => {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Bystanders, Fault, GroupSetup, NodeNumber, Planned, References, Scenario, Setup};
+use super::{Bystanders, Fault, GroupCheck, GroupSetup, NodeNumber, Planned, References, Scenario, Setup};
 use crate::bounds;
 
 /// Bytes behind the first that tell of the cluster.
@@ -108,6 +108,8 @@ fn group([vips, order, failback, policy]: [u8; GROUP], nodes: usize) -> GroupSet
         hitless: bit(policy, 0),
         claim: bit(policy, 1),
         keep_isolated: bit(policy, 2),
+        check: pick(policy >> 3, [GroupCheck::None, GroupCheck::Fault, GroupCheck::Demote]),
+        release_unhealthy: bit(policy, 7),
     }
 }
 
@@ -153,7 +155,7 @@ fn fault(setup: &Setup, kind: u8, on: u8, more: u8) -> Fault {
     let on = if on < 4 { order[on % order.len()] } else { on % nodes };
     let other = NodeNumber((on + 1 + usize::from(more) % (nodes - 1)) % nodes);
     let on = NodeNumber(on);
-    match kind % 35 {
+    match kind % 36 {
         0 => Fault::PowerCut { on },
         1 => Fault::Switchover {
             on: if bit(more, 7) { other } else { on },
@@ -197,6 +199,7 @@ fn fault(setup: &Setup, kind: u8, on: u8, more: u8) -> Fault {
         31 => Fault::Twice { per_mille: share(more, 0, 1000) },
         32 => Fault::ForeignHolder { group },
         33 => Fault::Proxy,
+        34 => Fault::ServiceFails { on, group },
         _ => Fault::Forgery,
     }
 }
@@ -259,6 +262,8 @@ mod tests {
                 see("hitless", group.hitless.to_string());
                 see("claim", group.claim.to_string());
                 see("keep-isolated", group.keep_isolated.to_string());
+                see("check", format!("{:?}", group.check));
+                see("release-unhealthy", group.release_unhealthy.to_string());
             }
             for planned in &scenario.faults {
                 see("fault", planned.fault.name().to_owned());
@@ -291,7 +296,9 @@ mod tests {
             ("hitless", 2),
             ("claim", 2),
             ("keep-isolated", 2),
-            ("fault", 35),
+            ("check", 3),
+            ("release-unhealthy", 2),
+            ("fault", 36),
             ("slow", 2),
             ("to", 2),
             ("inside", 3),

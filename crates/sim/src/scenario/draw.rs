@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bystanders, Fault, GroupSetup, NodeNumber, Planned, References, Scenario, Setup};
+use super::{Bystanders, Fault, GroupCheck, GroupSetup, NodeNumber, Planned, References, Scenario, Setup};
 use crate::bounds;
 use crate::random::Random;
 
@@ -102,7 +102,20 @@ fn setup(random: &mut Random) -> Setup {
             order.pop();
         }
         let (v4, v6) = random.weigh(&[(50, (1, 0)), (25, (1, 1)), (10, (0, 1)), (10, (3, 0)), (5, (2, 2))]);
-        setup.groups.push(GroupSetup { v4, v6, order, failback, hitless, claim, keep_isolated });
+        let check =
+            random.weigh(&[(50, GroupCheck::None), (30, GroupCheck::Fault), (20, GroupCheck::Demote)]);
+        let release_unhealthy = random.chance(300);
+        setup.groups.push(GroupSetup {
+            v4,
+            v6,
+            order,
+            failback,
+            hitless,
+            claim,
+            keep_isolated,
+            check,
+            release_unhealthy,
+        });
     }
     setup
 }
@@ -143,9 +156,9 @@ fn fault(random: &mut Random, setup: &Setup, weather: Weather) -> Fault {
     let other = NodeNumber((on + 1 + random.below(setup.nodes - 1)) % setup.nodes);
     let on = NodeNumber(on);
     let kinds = match weather {
-        Weather::Single | Weather::Fair => 26,
-        Weather::Rough => 33,
-        Weather::Storm => 36,
+        Weather::Single | Weather::Fair => 28,
+        Weather::Rough => 35,
+        Weather::Storm => 38,
     };
     match random.below(kinds) {
         0 | 1 => {
@@ -180,32 +193,33 @@ fn fault(random: &mut Random, setup: &Setup, weather: Weather) -> Fault {
         }
         24 => Fault::Forgery,
         25 => Fault::Delay { longest: random.upto(ms(2).min(setup.heartbeat / 20)) },
-        26 => Fault::Suspended { on },
-        27 => Fault::Paused { on },
-        28 => Fault::SilentCut { on },
-        29 => {
+        26 | 27 => Fault::ServiceFails { on, group },
+        28 => Fault::Suspended { on },
+        29 => Fault::Paused { on },
+        30 => Fault::SilentCut { on },
+        31 => {
             let size = 1 + random.below(setup.nodes - 1);
             let inside = (0..size).map(|i| NodeNumber((on.0 + i) % setup.nodes)).collect();
             let bystanders = random.pick(&[Bystanders::Both, Bystanders::Inside, Bystanders::Outside]);
             Fault::Partition { inside, bystanders }
         }
-        30 => Fault::OneWayCut { from: on, to: other },
-        31 => {
+        32 => Fault::OneWayCut { from: on, to: other },
+        33 => {
             if random.chance(300) {
                 Fault::OtherFile { on }
             } else {
                 Fault::KeeperFrozen { on }
             }
         }
-        32 => {
+        34 => {
             if random.chance(500) {
                 Fault::InterfaceGone { on }
             } else {
                 Fault::Proxy
             }
         }
-        33 => Fault::Loss { per_mille: 10 + random.next() % 290 },
-        34 => Fault::Delay { longest: random.upto(setup.heartbeat * 2) },
+        35 => Fault::Loss { per_mille: 10 + random.next() % 290 },
+        36 => Fault::Delay { longest: random.upto(setup.heartbeat * 2) },
         _ => Fault::Twice { per_mille: 500 },
     }
 }

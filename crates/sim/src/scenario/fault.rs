@@ -59,6 +59,8 @@ pub enum Fault {
     Stopped { on: NodeNumber },
     /// Restarted with a different file, in which the orders are reversed; and back when it is over.
     OtherFile { on: NodeNumber },
+    /// The service that a group's check looks at fails on `on`.
+    ServiceFails { on: NodeNumber, group: usize },
     // ---- Processes ----
     /// The brain is killed. `slow`: the next one needs longer than it has.
     BrainKilled { on: NodeNumber, slow: bool },
@@ -169,6 +171,7 @@ impl Fault {
             Self::Drained { .. } => "drained",
             Self::Stopped { .. } => "stopped",
             Self::OtherFile { .. } => "other-file",
+            Self::ServiceFails { .. } => "service-fails",
             Self::BrainKilled { .. } => "brain-killed",
             Self::BrainFrozen { .. } => "brain-frozen",
             Self::BrainStalls { .. } => "brain-stalls",
@@ -210,6 +213,7 @@ impl Fault {
             Self::Drained { on }
             | Self::Stopped { on }
             | Self::OtherFile { on }
+            | Self::ServiceFails { on, .. }
             | Self::BrainKilled { on, .. }
             | Self::BrainFrozen { on }
             | Self::BrainStalls { on, .. }
@@ -239,6 +243,7 @@ impl Fault {
     pub(crate) fn group(&self) -> Option<usize> {
         match self {
             Self::Switchover { group, .. }
+            | Self::ServiceFails { group, .. }
             | Self::VipRemoved { group, .. }
             | Self::VipAdded { group, .. }
             | Self::ForeignHolder { group } => Some(*group),

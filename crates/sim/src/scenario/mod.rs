@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use fault::{Bystanders, Fault, NodeNumber, Planned};
 pub(crate) use setup::{CLIENT, GATEWAY, HOLD, NAMES, STRANGER, group_name, ip, ip6, mac};
-pub use setup::{GroupSetup, References, Setup};
+pub use setup::{GroupCheck, GroupSetup, References, Setup};
 
 /// No scenario is longer.
 const LONGEST: Duration = Duration::from_secs(1000 * 3600);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_core::{
-    Failback, GroupConfig, InterfaceIndex, IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy, Path,
-    PeerConfig, Reference, Switchover, Vip, VipIndex,
+    AllUnhealthy, CheckConfig, Effect, Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy,
+    NodeConfig, NodeIndex, OccupiedPolicy, Path, PeerConfig, Reference, Switchover, Vip, VipIndex,
 };
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
@@ -88,6 +88,32 @@ pub struct GroupSetup {
     pub claim: bool,
     /// An isolated holder keeps the VIPs.
     pub keep_isolated: bool,
+    /// Its health check.
+    #[serde(default, skip_serializing_if = "GroupCheck::is_none")]
+    pub check: GroupCheck,
+    /// A holder whose check fails lets go even if nobody else is healthy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub release_unhealthy: bool,
+}
+
+/// The health check of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupCheck {
+    /// It has none.
+    #[default]
+    None,
+    /// A node on which it fails must not hold the group.
+    Fault,
+    /// A node on which it fails comes behind the others.
+    Demote,
+}
+
+impl GroupCheck {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 impl Setup {
@@ -114,6 +140,8 @@ impl Setup {
                 hitless: false,
                 claim: false,
                 keep_isolated: false,
+                check: GroupCheck::None,
+                release_unhealthy: false,
             }],
         }
     }
@@ -224,7 +252,23 @@ impl Setup {
                 .enumerate()
                 .map(|(i, group)| self.group(i, group, &vips, other))
                 .collect(),
+            checks: self.checks().into_iter().map(|(_, check)| check).collect(),
         }
+    }
+
+    /// Every check, with the group that it belongs to.
+    pub(crate) fn checks(&self) -> Vec<(usize, CheckConfig)> {
+        let groups = self.groups.iter().enumerate();
+        let check = |(index, group): (usize, &GroupSetup)| {
+            let effect = match group.check {
+                GroupCheck::None => return None,
+                GroupCheck::Fault => Effect::Fault,
+                GroupCheck::Demote => Effect::Demote,
+            };
+            let group = GroupIndex(index);
+            Some((index, CheckConfig { name: "service".into(), group, effect, initially_passing: false }))
+        };
+        groups.filter_map(check).collect()
     }
 
     fn group(&self, index: usize, group: &GroupSetup, vips: &[(usize, IpNet)], other: bool) -> GroupConfig {
@@ -252,6 +296,7 @@ impl Setup {
                 References::Named => vec![Reference::Address(IpAddr::V4(CLIENT))],
                 References::Nobody => vec![],
             },
+            all_unhealthy: if group.release_unhealthy { AllUnhealthy::Release } else { AllUnhealthy::Keep },
             isolated: if group.keep_isolated { IsolatedPolicy::Keep } else { IsolatedPolicy::Release },
         }
     }

@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
-    Action, Carry, Command, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex, Plan, Start, Ticket,
-    VipIndex,
+    Action, Carry, CheckIndex, Command, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex, Plan,
+    Start, Ticket, VipIndex,
 };
 use vipdrift_wire::parse_frame;
 
 use super::keeper::ToKeeper;
 use super::{Thing, World};
 use crate::invariants::Sight;
-use crate::scenario::{NAMES, NodeNumber};
+use crate::scenario::{Fault, NAMES, NodeNumber};
 
 /// Packets that a socket keeps for a brain that does not read.
 const SOCKET: usize = 300;
 /// After a longer pause than this a brain does not judge its keeper by what it missed meanwhile.
 const FROZEN: Duration = Duration::from_millis(250);
+
+/// A brain hears the results of its checks by then.
+const FIRST_RESULTS: Duration = Duration::from_millis(20);
 
 /// How long a machine that stood still is watched with care.
 const REMEMBERED: Duration = Duration::from_secs(2);
@@ -33,6 +36,7 @@ pub(crate) enum ToBrain {
     Drifted { vip: VipIndex, drift: Drift },
     Gap { epoch: u64, missing: Duration },
     SlowSide { alive: bool },
+    Check { check: CheckIndex, failing: Option<String> },
     Shutdown,
     KeeperGone,
     Command(Command),
@@ -100,8 +104,22 @@ impl World {
             renews: false,
         });
         self.see(&Sight::Born { host });
+        let first = self.random.spread(Duration::from_millis(1), FIRST_RESULTS);
+        self.push(first, Thing::Results { host });
         self.drain(host);
         self.read_pipe(host);
+    }
+
+    /// Tells a brain how its checks are.
+    pub(super) fn tell_checks(&mut self, host: usize) {
+        for (index, (group, _)) in self.setup.checks().into_iter().enumerate() {
+            let fails = self.faults().any(|fault| match fault {
+                Fault::ServiceFails { on, group: of } => on.0 == host && *of == group,
+                _ => false,
+            });
+            let failing = fails.then(|| "connection refused".to_owned());
+            self.tell_brain(host, ToBrain::Check { check: CheckIndex(index), failing });
+        }
     }
 
     // ---- Events -----------------------------------------------------------------------------------------------
@@ -219,6 +237,7 @@ impl World {
                 self.give(host, Event::ClockGap { missing });
             }
             ToBrain::SlowSide { alive } => self.give(host, Event::SlowSide { alive }),
+            ToBrain::Check { check, failing } => self.give(host, Event::Check { check, failing }),
             ToBrain::Shutdown => self.give(host, Event::Command(Command::Shutdown)),
             ToBrain::KeeperGone => self.give(host, Event::KeeperGone),
             ToBrain::Command(command) => {

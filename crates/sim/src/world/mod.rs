@@ -87,6 +87,10 @@ pub(crate) enum Thing {
         life: u64,
         number: u64,
     },
+    /// The results of its checks reach a brain that has just begun.
+    Results {
+        host: usize,
+    },
     /// A brain that was kept waiting goes on.
     StallOver {
         host: usize,
@@ -280,6 +284,7 @@ impl World {
             Thing::Strike(index) => self.strike(index),
             Thing::Repair(index) => self.repair(index),
             Thing::Start { host, life } => self.start(host, life),
+            Thing::Results { host } => self.tell_checks(host),
             Thing::KeeperTimer { host, life } => self.keeper_timer(host, life),
             Thing::KeeperDone { host, life } => self.keeper_done(host, life),
             Thing::BrainGone { host, life, number } => self.brain_gone(host, life, number),

@@ -50,6 +50,7 @@ impl World {
             }
             Fault::Stopped { on } => self.stop(on.0),
             Fault::OtherFile { on } => self.restart_with(on.0, true),
+            Fault::ServiceFails { on, .. } => self.tell_checks(on.0),
             Fault::BrainKilled { on, .. } => self.kill_brain(on.0),
             Fault::BrainFrozen { on } => self.freeze_brain(on.0),
             Fault::DaemonKilled { on } => self.kill_daemon(on.0),
@@ -100,6 +101,7 @@ impl World {
                 self.revive(on.0);
             }
             Fault::OtherFile { on } => self.restart_with(on.0, false),
+            Fault::ServiceFails { on, .. } => self.tell_checks(on.0),
             Fault::BrainFrozen { on } => self.thaw_brain(on.0),
             Fault::KeeperFrozen { on } => self.thaw_keeper(on.0),
             Fault::SlowSideHangs { on } => self.tell_brain(on.0, ToBrain::SlowSide { alive: true }),

@@ -9,17 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
-    Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Plan, Ticket,
-    Timestamp, VipIndex,
+    Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Note, Plan,
+    Ticket, Timestamp, VipIndex,
 };
 use vipdrift_platform::pipe::{MessagePipe, Received};
 use vipdrift_platform::poll::{Poller, Ready, Timer, Wake};
+use vipdrift_wire::Mac;
 
 use super::frames::Outgoing;
+use super::history::News;
+use super::inquiry::Inquiry;
 use super::now;
+use super::services::Services;
 use super::wires::Wires;
 use crate::config::Resolved;
 use crate::histogram::Histogram;
@@ -34,6 +39,9 @@ const SLOW_SIDE: Duration = Duration::from_secs(3);
 const PUNCTUAL: Duration = Duration::from_millis(1);
 /// This loop turns at every beat, some ten times a second at least. After a longer pause everything was frozen.
 const FROZEN: Duration = Duration::from_millis(250);
+
+/// An answer on its way to whoever asked is given this long.
+const GOODBYE: Duration = Duration::from_millis(20);
 
 /// A poller that answers sooner than this had something ready: the thread did not sleep.
 const SLEPT: Duration = Duration::from_micros(50);
@@ -52,6 +60,7 @@ mod token {
     pub(super) const DATAGRAMS: u64 = 4;
     pub(super) const FRAMES: u64 = 5;
     pub(super) const ECHOES: u64 = 6;
+    pub(super) const RUNNER: u64 = 7;
 }
 
 /// What the slow thread asks of this one.
@@ -65,6 +74,8 @@ pub(super) enum Ask {
     Drain { answer: Answer },
     /// Make it eligible again.
     Undrain { answer: Answer },
+    /// Another configuration, and another binary perhaps.
+    Succeed { restart: bool, answer: Answer },
 }
 
 type Answer = oneshot::Sender<Result<String, String>>;
@@ -76,6 +87,8 @@ pub(super) struct HeartReport {
     pub(super) at: Timestamp,
     pub(super) lateness: vipdrift_control::Lateness,
     pub(super) send_errors: u64,
+    /// What each check last found.
+    pub(super) checks: Vec<Option<vipdrift_checks::Report>>,
 }
 
 /// What the heart is made of.
@@ -92,6 +105,10 @@ pub(super) struct HeartParts {
     pub(super) real_time: bool,
     /// Keeps the journal, if there is one.
     pub(super) scribe: Option<Scribe>,
+    /// Checks and hooks, if there are any.
+    pub(super) services: Option<Services>,
+    /// What is decided and noticed goes there.
+    pub(super) news: UnboundedSender<News>,
 }
 
 /// What is known of the other thread.
@@ -111,6 +128,8 @@ pub(super) struct Heart {
     armed: Option<Timestamp>,
     /// The kernel's numbers of the interfaces, and the gateways through them.
     interfaces: Vec<(Option<u32>, Vec<IpAddr>)>,
+    /// Their MAC addresses.
+    macs: Vec<Option<Mac>>,
     outgoing: Outgoing,
     /// Messages that the pipe would not take yet.
     waiting: VecDeque<Vec<u8>>,
@@ -121,6 +140,12 @@ pub(super) struct Heart {
     slow: SlowSide,
     keeper_gone: bool,
     ended: bool,
+    /// Who waits to hear whether there will be a successor.
+    wishes: Vec<Answer>,
+    /// Questions about addresses that are to be VIPs.
+    inquiry: Option<Inquiry>,
+    /// It ends then.
+    retires: Option<Timestamp>,
     /// When the keeper was last heard, and when this was last looked at.
     keeper_heard: Timestamp,
     looked: Timestamp,
@@ -137,14 +162,19 @@ impl Heart {
         poller.add(&parts.pipe, token::PIPE)?;
         poller.add(&timer, token::TIMER)?;
         poller.add(&*parts.wake, token::WAKE)?;
+        if let Some(services) = &parts.services {
+            poller.add(services.pipe(), token::RUNNER)?;
+        }
         parts.wires.poll(&poller, [token::DATAGRAMS, token::FRAMES, token::ECHOES])?;
         let interfaces = vec![(None, Vec::new()); parts.resolved.interfaces.len()];
+        let macs = vec![None; interfaces.len()];
         Ok(Self {
             parts,
             poller,
             timer,
             armed: None,
             interfaces,
+            macs,
             outgoing: Outgoing::default(),
             waiting: VecDeque::new(),
             answers: HashMap::new(),
@@ -154,6 +184,9 @@ impl Heart {
             slow: SlowSide { pulse: 0, moved: now(), alive: true },
             keeper_gone: false,
             ended: false,
+            wishes: Vec::new(),
+            inquiry: None,
+            retires: None,
             keeper_heard: now(),
             looked: now(),
             buffer: vec![0; LONGEST],
@@ -171,7 +204,7 @@ impl Heart {
         let mut slept = now();
         while !self.ended {
             self.arm()?;
-            let timeout = if self.waiting.is_empty() { None } else { Some(Duration::from_millis(1)) };
+            let timeout = if self.is_patient() { None } else { Some(Duration::from_millis(1)) };
             let before = now();
             if before.since(slept) > AWAKE {
                 std::thread::sleep(NAP);
@@ -194,12 +227,18 @@ impl Heart {
             if wires.contains(&true) {
                 self.hear_wires(wires);
             }
+            if is_ready(token::RUNNER) {
+                self.hear_runner();
+            }
             if is_ready(token::WAKE) {
                 self.parts.wake.clear();
                 self.hear_slow_side();
             }
             self.watch_others(woken);
             self.tick(woken);
+            self.inquire(woken);
+            // Another keeper comes, with another brain; the peers are told by the one that is.
+            self.ended |= self.retires.is_some_and(|at| woken >= at);
         }
         // The farewell may not have gone through yet.
         for _ in 0..20 {
@@ -273,6 +312,7 @@ impl Heart {
             ToBrain::Link { interface, index, facts } => {
                 let Some(known) = self.interfaces.get_mut(interface) else { return };
                 *known = (index, facts.gateways.clone());
+                self.macs[interface] = facts.mac.map(Mac);
                 self.handle(Event::Link { interface: InterfaceIndex(interface), facts: facts.into() });
             }
             ToBrain::Applied { plan, mounted, failed, complete } => self.handle(Event::Applied {
@@ -291,11 +331,19 @@ impl Heart {
             }
             ToBrain::Alive => {}
             ToBrain::Shutdown => self.handle(Event::Command(Command::Shutdown)),
+            ToBrain::Examined(outcome) => {
+                for wish in std::mem::take(&mut self.wishes) {
+                    let _ = wish.send(outcome.clone());
+                }
+            }
+            ToBrain::Ask(addresses) => self.inquiry = Some(Inquiry::new(addresses, now())),
+            // Whoever asked is to hear the answer before this ends.
+            ToBrain::Retire => self.retires = Some(now() + GOODBYE),
         }
     }
 
     fn hear_wires(&mut self, [datagrams, frames, echoes]: [bool; 3]) {
-        let Self { parts, interfaces, outgoing, .. } = self;
+        let Self { parts, interfaces, outgoing, inquiry, .. } = self;
         let HeartParts { node, wires, scribe, .. } = parts;
         let mut actions = Vec::new();
         // The core is to be drained after every event; what it wants done is done when the sockets are empty, so that
@@ -310,6 +358,9 @@ impl Heart {
                 let Some(position) = interfaces.iter().position(|(known, _)| *known == Some(index)) else {
                     return;
                 };
+                if let Some(inquiry) = inquiry {
+                    inquiry.heard(position, bytes);
+                }
                 step(node, scribe, Event::Frame { interface: InterfaceIndex(position), bytes }, &mut actions);
             });
         }
@@ -339,11 +390,36 @@ impl Heart {
                     let ticket = self.ticket(answer);
                     self.handle(Event::Command(Command::Drain { ticket }));
                 }
+                Ask::Succeed { restart, answer } => {
+                    self.wishes.push(answer);
+                    self.say(&ToKeeper::Succeed { restart });
+                }
                 Ask::Undrain { answer } => {
                     let ticket = self.ticket(answer);
                     self.handle(Event::Command(Command::Undrain { ticket }));
                 }
             }
+        }
+    }
+
+    /// Nothing is to be done but what the poller tells.
+    fn is_patient(&self) -> bool {
+        self.waiting.is_empty() && self.retires.is_none() && self.inquiry.is_none()
+    }
+
+    fn inquire(&mut self, now: Timestamp) {
+        let Some(inquiry) = &mut self.inquiry else { return };
+        let macs = &self.macs;
+        for (interface, frame) in inquiry.due(now, |at| macs.get(at).copied().flatten()) {
+            if let Some((Some(index), _)) = self.interfaces.get(interface) {
+                self.outgoing.push(*index, frame);
+            }
+        }
+        let finished = inquiry.finished();
+        self.send_frames();
+        if let Some(answers) = finished {
+            self.inquiry = None;
+            self.say(&ToKeeper::Answered(answers.into_iter().map(|(at, mac)| (at, mac.0)).collect()));
         }
     }
 
@@ -365,6 +441,7 @@ impl Heart {
                 max_us: micros(self.late.max()),
             },
             send_errors: self.send_errors,
+            checks: self.parts.services.as_ref().map(|services| services.reports.clone()).unwrap_or_default(),
         }
     }
 
@@ -372,6 +449,9 @@ impl Heart {
     fn watch_others(&mut self, now: Timestamp) {
         let since = now.since(std::mem::replace(&mut self.looked, now));
         if since > FROZEN {
+            if let Some(services) = &mut self.parts.services {
+                services.forgive(now);
+            }
             self.keeper_heard = now;
             self.slow.moved = now;
         }
@@ -380,6 +460,7 @@ impl Heart {
         }
         self.watch_keeper(now);
         self.watch_slow_side(now);
+        self.watch_runner(now);
     }
 
     /// A keeper that hangs is as good as gone: the lease will end, and the peers are to know before it does. Without a
@@ -398,6 +479,29 @@ impl Heart {
         let _ = self.poller.remove(&self.parts.pipe);
         self.parts.log.warning(format_args!("{what}: telling the peers, and ending"));
         self.handle(Event::KeeperGone);
+    }
+
+    fn hear_runner(&mut self) {
+        let at = now();
+        while let Some(services) = &mut self.parts.services
+            && let Some(event) = services.listen(&self.parts.node, at)
+        {
+            self.handle(event);
+        }
+    }
+
+    /// Nobody looks: then every check fails, rather than stay as it was last seen.
+    fn watch_runner(&mut self, now: Timestamp) {
+        let Some(services) = &mut self.parts.services else { return };
+        services.tick(&self.parts.node, now);
+        if services.falls_silent(now) {
+            self.parts
+                .log
+                .warning("the process that runs checks and hooks is silent: no check counts as passing");
+            for event in services.unseen().collect::<Vec<_>>() {
+                self.handle(event);
+            }
+        }
     }
 
     /// Peers are told whether the other thread still moves.
@@ -462,8 +566,7 @@ impl Heart {
             }
             Action::Remember(carry) => self.say(&ToKeeper::Remember(carry)),
             Action::Record(decision) => self.record(&decision),
-            Action::Note(note) if note.warning => self.parts.log.warning(note.text),
-            Action::Note(note) => self.parts.log.info(note.text),
+            Action::Note(note) => self.note(&note),
             Action::Reply { ticket, outcome } => {
                 if let Some(answer) = self.answers.remove(&ticket.0) {
                     let _ = answer.send(outcome);
@@ -487,9 +590,27 @@ impl Heart {
         through.or(self.interfaces.first()).and_then(|(index, _)| *index).unwrap_or(0)
     }
 
-    fn record(&self, decision: &Decision) {
-        let Decision { group, from, to, term, reason, .. } = decision;
+    fn note(&self, note: &Note) {
+        // Nobody there to keep it: the process is ending.
+        let _ = self.parts.news.send(News::note(note, &self.parts.resolved.groups));
+        if note.warning {
+            self.parts.log.warning(&note.text);
+        } else {
+            self.parts.log.info(&note.text);
+        }
+    }
+
+    fn record(&mut self, decision: &Decision) {
+        if let Some(services) = &mut self.parts.services {
+            services.on_decision(decision);
+        }
+        let Decision { group, from, to, term, reason, evidence } = decision;
+        let mut evidence = evidence.clone();
+        evidence.extend(
+            self.parts.services.iter().flat_map(|services| services.evidence(&self.parts.resolved, group.0)),
+        );
         let name = self.parts.resolved.groups.get(group.0).map_or("?", |group| group.name.as_str());
+        let _ = self.parts.news.send(News::decision(name, decision, evidence));
         self.parts.log.info(format_args!("{name}: {} -> {}, term {term}: {reason}", role(*from), role(*to)));
     }
 

@@ -4,6 +4,9 @@
 mod degraded;
 mod frames;
 mod heart;
+mod history;
+mod inquiry;
+mod services;
 mod slow;
 mod status;
 mod wires;
@@ -21,6 +24,7 @@ use vipdrift_platform::{clock, process};
 
 use self::degraded::Grants;
 use self::heart::{Heart, HeartParts};
+use self::services::Services;
 use self::slow::SlowParts;
 use self::wires::Wires;
 use crate::config::{self, Resolved};
@@ -58,8 +62,11 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let resolved = Resolved::new(&config, &setup.node).ok_or("no such node")?;
     let wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
     let control = UnixListener::from(process::inherited(setup.descriptors.control).map_err(text)?);
+    let runner = setup.descriptors.runner.map(process::inherited).transpose().map_err(text)?;
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
+    let events: Vec<_> = setup.descriptors.events.clone();
     let take = |number: &i32| process::inherited(*number).map(std::fs::File::from);
+    let events = events.iter().map(take).collect::<Result<Vec<_>, _>>().map_err(text)?;
     let files = setup.descriptors.journal.iter().map(take).collect::<Result<Vec<_>, _>>().map_err(text)?;
 
     // One thread until here: privileges belong to threads.
@@ -73,7 +80,10 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let wake = Arc::new(Wake::new().map_err(|error| error.to_string())?);
     let (asks, asked) = mpsc::channel();
     let pulse = Arc::new(AtomicU64::new(0));
+    let (news, heard) = tokio::sync::mpsc::unbounded_channel();
     let slow = SlowParts {
+        events,
+        news: heard,
         keeper_pid: setup.keeper_pid,
         keeper_real_time: setup.keeper_real_time,
         life_number: life.number,
@@ -93,6 +103,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         log.warning(degraded);
     }
 
+    let resumed = life.resumed.is_some();
+    let services = runner.map(|pipe| Services::new(pipe.into(), resolved.checks.len(), resumed, now()));
     let start = match life.resumed {
         Some(carry) => Start::Resumed(carry),
         None => Start::Fresh { drained: life.drained },
@@ -128,6 +140,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         epoch: life.epoch,
         real_time: grants.real_time(),
         scribe,
+        services,
+        news,
     };
     let ended = Heart::new(parts).and_then(Heart::run);
     drop(signals);

@@ -8,14 +8,16 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use vipdrift_control::{Failure, Handler, Request, Status, serve};
+use vipdrift_control::{Events, EventsRequest, Failure, Handler, Request, Status, serve};
 use vipdrift_core::GroupIndex;
 use vipdrift_platform::poll::Wake;
 
 use super::degraded::Shared;
 use super::heart::{Ask, HeartReport};
+use super::history::{History, News};
 use super::status::{self, WallClock};
 use crate::config::{Resolved, nearest};
 use crate::log::Log;
@@ -41,6 +43,8 @@ pub(super) struct SlowParts {
     pub(super) cluster: String,
     pub(super) control: StdListener,
     pub(super) state: Option<File>,
+    pub(super) events: Vec<File>,
+    pub(super) news: UnboundedReceiver<News>,
     pub(super) log: Log,
     pub(super) asks: Sender<Ask>,
     pub(super) wake: Arc<Wake>,
@@ -68,7 +72,15 @@ async fn run(mut parts: SlowParts) {
     let pulse = Arc::clone(&parts.pulse);
     let listener = parts.control.try_clone().and_then(UnixListener::from_std);
     let state = parts.state.take();
-    let inner = Arc::new(Inner { parts, state, clock: WallClock::new() });
+    let history = Arc::new(History::open(std::mem::take(&mut parts.events), &log));
+    let (_, nothing) = tokio::sync::mpsc::unbounded_channel();
+    let mut news = std::mem::replace(&mut parts.news, nothing);
+    let inner = Arc::new(Inner { parts, state, history: Arc::clone(&history), clock: WallClock::new() });
+    tokio::spawn(async move {
+        while let Some(news) = news.recv().await {
+            history.add(news);
+        }
+    });
     let handler = Arc::new(Control(Arc::clone(&inner)));
     match listener {
         Ok(listener) => drop(tokio::spawn(serve(listener, handler))),
@@ -95,6 +107,7 @@ struct Control(Arc<Inner>);
 struct Inner {
     parts: SlowParts,
     state: Option<File>,
+    history: Arc<History>,
     clock: WallClock,
 }
 
@@ -179,6 +192,13 @@ impl Handler for Control {
         Ok(status::of(&self.0.parts, &report, &self.0.clock))
     }
 
+    async fn events(&self, request: EventsRequest) -> Result<Events, Failure> {
+        if let Some(group) = &request.group {
+            self.0.group(group)?;
+        }
+        Ok(Events { events: self.0.history.select(&request).await })
+    }
+
     async fn command(&self, request: Request) -> Result<String, Failure> {
         let (node, drained) = match request {
             Request::Switchover(request) => {
@@ -187,6 +207,12 @@ impl Handler for Control {
                     self.0.known_node(to)?;
                 }
                 return self.0.command(|answer| Ask::Switchover { group, to: request.to, answer }).await;
+            }
+            Request::Reload => {
+                return self.0.command(|answer| Ask::Succeed { restart: false, answer }).await;
+            }
+            Request::Restart => {
+                return self.0.command(|answer| Ask::Succeed { restart: true, answer }).await;
             }
             Request::Drain(request) => (request.node, true),
             Request::Undrain(request) => (request.node, false),

@@ -4,8 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp as WallTime};
+use vipdrift_checks::Report;
 use vipdrift_control as control;
-use vipdrift_core::{HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, Timestamp};
+use vipdrift_core::{
+    CheckSnapshot, Effect, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, Timestamp,
+};
 
 use super::heart::HeartReport;
 use super::now;
@@ -57,7 +60,7 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
         version: env!("CARGO_PKG_VERSION").to_owned(),
         health: health(&snapshot.health),
         peers: snapshot.peers.iter().map(|p| peer(p, report.at)).collect(),
-        groups: groups(parts, snapshot, clock),
+        groups: groups(parts, report, clock),
         daemon: control::Daemon {
             keeper_pid: parts.keeper_pid,
             brain_pid: std::process::id(),
@@ -103,14 +106,17 @@ fn peer(peer: &PeerSnapshot, now: Timestamp) -> control::Peer {
     }
 }
 
-fn groups(parts: &SlowParts, snapshot: &NodeSnapshot, clock: &WallClock) -> Vec<control::Group> {
+fn groups(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> Vec<control::Group> {
+    let snapshot: &NodeSnapshot = &report.snapshot;
+    // Checks of all groups stand in the order of the groups.
+    let mut reports = report.checks.iter();
     let interfaces = &parts.resolved.interfaces;
     let vip = |vip: &vipdrift_core::VipSnapshot| control::Vip {
         address: vip.address.to_string(),
         interface: interfaces.get(vip.interface.0).cloned().unwrap_or_default(),
         mounted: vip.mounted,
     };
-    let group = |group: &vipdrift_core::GroupSnapshot| control::Group {
+    let mut group = |group: &vipdrift_core::GroupSnapshot| control::Group {
         name: group.name.clone(),
         role: match group.role {
             RoleName::Active => control::GroupRole::Active,
@@ -124,8 +130,34 @@ fn groups(parts: &SlowParts, snapshot: &NodeSnapshot, clock: &WallClock) -> Vec<
         reason: group.reason.clone(),
         occupied_by: group.occupied_by.map(|mac| mac.to_string()),
         vips: group.vips.iter().map(vip).collect(),
+        checks: group
+            .checks
+            .iter()
+            .map(|c| check(c, reports.next().and_then(Option::as_ref), clock))
+            .collect(),
     };
-    snapshot.groups.iter().map(group).collect()
+    snapshot.groups.iter().map(&mut group).collect()
+}
+
+fn check(check: &CheckSnapshot, report: Option<&Report>, clock: &WallClock) -> control::Check {
+    let seen = report.map(|report| report.outcome.summary.clone());
+    control::Check {
+        name: check.name.clone(),
+        state: if check.failing.is_some() {
+            control::CheckState::Failing
+        } else {
+            control::CheckState::Passing
+        },
+        effect: match check.effect {
+            Effect::Fault => control::CheckEffect::Fault,
+            Effect::Demote => control::CheckEffect::Demote,
+        },
+        reason: check.failing.clone().or(seen).unwrap_or_else(|| "no result yet".to_owned()),
+        since: check.since.map(|at| clock.show(at)),
+        output: report.map(|report| report.outcome.output.clone()).unwrap_or_default(),
+        took_us: report.map(|report| u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX)),
+        looks: report.map_or(0, |report| report.looks),
+    }
 }
 
 fn counters(parts: &SlowParts, report: &HeartReport) -> control::Counters {

@@ -1,21 +1,24 @@
 //! Commands that talk to the running daemon.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vipdrift_control::{Client, ClientError, NodeRequest, SwitchoverRequest};
+use vipdrift_control::{Client, ClientError, NodeRequest, Status, SwitchoverRequest};
 
-use super::{DONE, NOT_DONE, UNREACHABLE, Where, fail, refused, text};
+use super::{NOT_DONE, UNREACHABLE, Where, fail, refused, text};
 use crate::config::{self, plain};
 
 /// For answers that cost nothing.
-const QUICK: Duration = Duration::from_secs(5);
+pub(super) const QUICK: Duration = Duration::from_secs(5);
+/// A new daemon answers within this, or something is wrong.
+const SUCCESSION: Duration = Duration::from_secs(10);
+/// How often it is asked.
+const LOOK: Duration = Duration::from_millis(20);
 /// For moves, which have limits of their own in the daemon.
 const MOVE: Duration = Duration::from_secs(65);
 
 pub(super) fn status(place: &Where, json: bool) -> u8 {
-    talk(place, QUICK, async |client| {
+    with(place, QUICK, async |client| {
         let status = client.status().await?;
         let shown = if json {
             serde_json::to_string(&status).map_err(|error| ClientError::Broken(error.to_string()))? + "\n"
@@ -28,21 +31,56 @@ pub(super) fn status(place: &Where, json: bool) -> u8 {
 
 pub(super) fn switchover(place: &Where, group: String, to: Option<String>) -> u8 {
     let request = SwitchoverRequest { group, to };
-    talk(place, MOVE, async |client| Ok(client.switchover(&request).await? + "\n"))
+    with(place, MOVE, async |client| Ok(client.switchover(&request).await? + "\n"))
 }
 
 pub(super) fn drain(place: &Where, node: Option<String>) -> u8 {
     let request = NodeRequest { node };
-    talk(place, MOVE, async |client| Ok(client.drain(&request).await? + "\n"))
+    with(place, MOVE, async |client| Ok(client.drain(&request).await? + "\n"))
 }
 
 pub(super) fn undrain(place: &Where, node: Option<String>) -> u8 {
     let request = NodeRequest { node };
-    talk(place, MOVE, async |client| Ok(client.undrain(&request).await? + "\n"))
+    with(place, MOVE, async |client| Ok(client.undrain(&request).await? + "\n"))
+}
+
+pub(super) fn reload(place: &Where) -> u8 {
+    with(place, QUICK, async |client| {
+        let before = client.status().await?;
+        let changes = client.reload().await?;
+        wait_for_successor(client, &before).await?;
+        Ok(format!("reloaded: {changes}\n"))
+    })
+}
+
+pub(super) fn restart(place: &Where) -> u8 {
+    with(place, QUICK, async |client| {
+        let before = client.status().await?;
+        let changes = client.restart().await?;
+        let after = wait_for_successor(client, &before).await?;
+        Ok(format!("version {} runs: {changes}\n", after.version))
+    })
+}
+
+/// Waits until another brain answers.
+async fn wait_for_successor(client: &Client, before: &Status) -> Result<Status, ClientError> {
+    let begun = std::time::Instant::now();
+    loop {
+        match client.status().await {
+            Ok(status) if status.daemon.brain_pid != before.daemon.brain_pid => return Ok(status),
+            Ok(_) | Err(_) if begun.elapsed() < SUCCESSION => tokio::time::sleep(LOOK).await,
+            Ok(_) => return Err(ClientError::Timeout(SUCCESSION)),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Says something to the daemon, prints what it answers, and answers the exit status.
-fn talk(place: &Where, limit: Duration, say: impl AsyncFnOnce(&Client) -> Result<String, ClientError>) -> u8 {
+pub(super) fn with(
+    place: &Where,
+    limit: Duration,
+    say: impl AsyncFnOnce(&Client) -> Result<String, ClientError>,
+) -> u8 {
     let socket = match socket(place) {
         Ok(socket) => socket,
         Err(status) => return status,
@@ -53,10 +91,7 @@ fn talk(place: &Where, limit: Duration, say: impl AsyncFnOnce(&Client) -> Result
     };
     let client = Client::new(&socket, limit);
     match runtime.block_on(say(&client)) {
-        Ok(answer) => match std::io::stdout().write_all(answer.as_bytes()) {
-            Ok(()) => DONE,
-            Err(error) => fail(NOT_DONE, &plain(&error)),
-        },
+        Ok(answer) => super::events::finish(&answer),
         Err(ClientError::Unreachable(error)) => unreachable(&socket, &error),
         Err(error @ ClientError::Timeout(_)) => {
             fail(UNREACHABLE, &format!("the daemon on {} gave {error}", socket.display()))

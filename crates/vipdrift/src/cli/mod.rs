@@ -3,7 +3,9 @@
 
 mod check;
 mod daemon;
+mod events;
 mod key;
+mod manual;
 mod replay;
 mod table;
 mod text;
@@ -19,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::brain::{self, Inherited};
 use crate::config;
 use crate::keeper::{self, NotStarted};
+use crate::runner;
 use crate::state;
 
 /// Done.
@@ -61,12 +64,49 @@ enum Command {
     /// Move a group to another node
     #[command(after_help = "Example:\n  vipdrift switchover web --to bravo")]
     Switchover(Switchover),
+    /// Say why a group is where it is: the last decisions of this node, with what they rest on
+    #[command(after_help = "Examples:\n  vipdrift why web\n  vipdrift why web --last 20 --json")]
+    Why {
+        /// Name of the group
+        group: String,
+        /// How many decisions
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        last: usize,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Show what this node has decided and noticed, over restarts of the daemon too
+    #[command(after_help = "Examples:\n  vipdrift events\n  vipdrift events --group web --follow\n  \
+                            vipdrift events --json | jq -r 'select(.kind == \"decision\") | .reason'")]
+    Events {
+        /// Only those about this group
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        /// How many of the past
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        last: usize,
+        /// Go on with those that come
+        #[arg(long, short)]
+        follow: bool,
+        #[command(flatten)]
+        report: Report,
+    },
     /// Make this node ineligible; what it holds goes to the next healthy node
     #[command(after_help = "Example:\n  vipdrift drain && systemctl restart nginx; vipdrift undrain")]
     Drain(NodeCommand),
     /// Make this node eligible again
     #[command(after_help = "Example:\n  vipdrift undrain")]
     Undrain(NodeCommand),
+    /// Put the configuration in force that is in its file now: all of it, or nothing
+    #[command(after_help = "Example:\n  vipdrift reload\n\n\
+                            The file is read and looked at first. If this machine could not run it, the reason is told, the \
+                            exit status is 1, and nothing has changed. VIPs that stay are held all the while. SIGHUP does the same.")]
+    Reload(Where),
+    /// Go on with a new binary, without moving a VIP
+    #[command(after_help = "Example, after a new binary was installed:\n  vipdrift restart\n\n\
+                            The program is taken from the file that the running one came from, and the configuration \
+                            from its file. Both are looked at first, and the VIPs stay where they are.")]
+    Restart(Where),
     /// Put a journal through the decisions once more: what was decided, why, and whether it comes out the same
     #[command(after_help = "Examples:\n  vipdrift replay /var/lib/vipdrift/journal\n  \
                             vipdrift replay ./alpha-1.journal --group web --events \\\n    \
@@ -75,12 +115,33 @@ enum Command {
                             nodes. Whatever is shown, all is compared; where record and replay differ, the first \
                             place is told and the exit status is 1.")]
     Replay(Replay),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  vipdrift completions bash > /etc/bash_completion.d/vipdrift")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual, or write a page for each command into a folder
+    #[command(
+        after_help = "Examples:\n  vipdrift man | man -l -\n  vipdrift man --out /usr/local/share/man/man1"
+    )]
+    Man {
+        /// Write vipdrift.1 and a page for each command into this folder, instead of the first one to standard output
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
     /// Show a cluster, a client and the main faults on this one machine, in namespaces
     #[command(after_help = "Examples:\n  vipdrift demo\n  vipdrift demo --json\n  \
                             vipdrift demo --runs 20 --fault host_dead --fault graceful_stop")]
     Demo(crate::demo::DemoArgs),
     #[command(hide = true)]
     Brain { setup: i32, life: i32, pipe: i32 },
+    #[command(hide = true)]
+    AcceptsSuccession { format: String },
+    #[command(hide = true)]
+    DemoService { name: String },
+    #[command(hide = true)]
+    Runner { setup: i32, pipe: i32 },
 }
 
 /// How to find the daemon.
@@ -104,6 +165,8 @@ struct Run {
     /// Folder that keeps what outlives the daemon: whether the node is drained
     #[arg(long, value_name = "FOLDER", default_value = state::DEFAULT_FOLDER)]
     state_dir: PathBuf,
+    #[arg(long, hide = true)]
+    succession: Option<i32>,
 }
 
 #[derive(Debug, Args)]
@@ -186,12 +249,35 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(args.out.as_deref()),
         Command::Switchover(args) => daemon::switchover(&args.place, args.group, args.to),
+        Command::Why { group, last, report } => events::why(&report.place, &group, last, report.json),
+        Command::Events { group, last, follow, report } => {
+            events::events(&report.place, group, last, follow, report.json)
+        }
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { out } => manual::man(out.as_deref()),
+        Command::Reload(place) => daemon::reload(&place),
+        Command::Restart(place) => daemon::restart(&place),
         Command::Replay(args) => replay::run(&args),
         Command::Drain(args) => daemon::drain(&args.place, args.node),
         Command::Undrain(args) => daemon::undrain(&args.place, args.node),
         Command::Brain { setup, life, pipe } => match brain::run(Inherited { setup, life, pipe }) {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),
+        },
+        Command::AcceptsSuccession { format } => {
+            if format == keeper::succession::FORMAT {
+                DONE
+            } else {
+                NOT_DONE
+            }
+        }
+        Command::DemoService { name } => match vipdrift_lab::serve_as(&name) {
+            Ok(()) => DONE,
+            Err(why) => fail(NOT_DONE, &why.to_string()),
+        },
+        Command::Runner { setup, pipe } => match runner::run(runner::Inherited { setup, pipe }) {
+            Ok(()) => DONE,
+            Err(why) => fail(NOT_DONE, &format!("runner: {why}")),
         },
     };
     ExitCode::from(status)
@@ -203,6 +289,7 @@ fn run(args: Run) -> u8 {
         node: args.node,
         socket: args.place.socket,
         state_folder: args.state_dir,
+        succession: args.succession,
     };
     match keeper::run(&options) {
         Ok(true) => DONE,

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use vipdrift_control::{Group, GroupRole, Health, HealthState, Peer, PeerConfiguration, PeerState, Status};
+use vipdrift_control::{
+    Check, CheckEffect, CheckState, Group, GroupRole, Health, HealthState, Peer, PeerConfiguration,
+    PeerState, Status,
+};
 
 use super::table::{columns, row};
 
@@ -20,6 +23,13 @@ pub(crate) fn status(status: &Status) -> String {
         if let Some(mac) = &group.occupied_by {
             let _ = writeln!(out, "  {}: {mac} answers for a VIP", group.name);
         }
+    }
+    let checks: Vec<_> =
+        status.groups.iter().flat_map(|group| group.checks.iter().map(move |c| check(group, c))).collect();
+    if !checks.is_empty() {
+        let mut rows = vec![row(["GROUP", "CHECK", "STATE", "SINCE", "LAST LOOK"])];
+        rows.extend(checks);
+        let _ = write!(out, "\n{}", columns(&rows));
     }
     if !status.peers.is_empty() {
         let mut rows = vec![row(["PEER", "STATE", "HEARS US", "ROUND TRIP", "CONFIGURATION"])];
@@ -73,6 +83,24 @@ fn group(group: &Group) -> Vec<String> {
     ]
 }
 
+fn check(group: &Group, check: &Check) -> Vec<String> {
+    let state = match (check.state, check.effect) {
+        (CheckState::Passing, _) => "passing",
+        (CheckState::Failing, CheckEffect::Fault) => "FAILING",
+        (CheckState::Failing, CheckEffect::Demote) => "FAILING (demotes)",
+    };
+    vec![
+        group.name.clone(),
+        check.name.clone(),
+        state.to_owned(),
+        check
+            .since
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |at| at.get(..19).unwrap_or(at).replace('T', " ")),
+        check.reason.clone(),
+    ]
+}
+
 fn peer(peer: &Peer) -> Vec<String> {
     let state = match peer.state {
         PeerState::Alive => "alive",
@@ -115,6 +143,16 @@ mod tests {
             config: if hears_us { PeerConfiguration::Different } else { PeerConfiguration::Unknown },
             heard_ms_ago: None,
         };
+        let check = |name: &str, failing: Option<&str>| Check {
+            name: name.into(),
+            state: if failing.is_some() { CheckState::Failing } else { CheckState::Passing },
+            effect: if name == "load" { CheckEffect::Demote } else { CheckEffect::Fault },
+            reason: failing.unwrap_or("status 200").into(),
+            since: Some("2026-01-01T00:00:01.000Z".into()),
+            output: String::new(),
+            took_us: Some(900),
+            looks: 7,
+        };
         let granted = || "granted".to_owned();
         Status {
             cluster: "edge".into(),
@@ -138,6 +176,7 @@ mod tests {
                             mounted: n != 5,
                         })
                         .collect(),
+                    checks: vec![check("http", None), check("load", Some("exit status 1: load 90"))],
                 },
                 Group {
                     name: "mail".into(),
@@ -152,6 +191,7 @@ mod tests {
                         interface: "eth1".into(),
                         mounted: false,
                     }],
+                    checks: vec![],
                 },
             ],
             daemon: Daemon {
@@ -181,6 +221,10 @@ mail   fault   -       0     2026-01-01 00:00:00  192.0.2.7/24
   web: bravo silent, 192.0.2.100 not answered
   mail: eth1 has no carrier
   mail: 00:00:5e:00:53:01 answers for a VIP
+
+GROUP  CHECK  STATE              SINCE                LAST LOOK
+web    http   passing            2026-01-01 00:00:01  status 200
+web    load   FAILING (demotes)  2026-01-01 00:00:01  exit status 1: load 90
 
 PEER     STATE   HEARS US  ROUND TRIP  CONFIGURATION
 bravo    alive   yes       180 us      DIFFERENT

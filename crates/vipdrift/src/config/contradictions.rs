@@ -18,6 +18,7 @@ pub(crate) fn find(config: &Config, problems: &Problems) {
     for group in &config.groups {
         prefer(config, group, problems);
         interface(config, group, problems);
+        checks(group, problems);
         for reference in &group.references {
             if let Reference::Address(address) = reference.get_ref()
                 && let Some(what) = holders.get(address)
@@ -177,6 +178,28 @@ fn prefer(config: &Config, group: &GroupEntry, problems: &Problems) {
             problems.add(
                 Problem::at(name.span(), format!("`{}` is preferred twice", name.get_ref()), "again here")
                     .beside(first, "first here"),
+            );
+        }
+    }
+}
+
+/// Checks of a group are told apart by their names.
+fn checks(group: &GroupEntry, problems: &Problems) {
+    let mut names = BTreeMap::new();
+    for check in &group.checks {
+        if let Some(first) = names.insert(check.name.get_ref(), check.name.span()) {
+            problems.add(
+                Problem::at(
+                    check.name.span(),
+                    format!(
+                        "two checks of group `{}` are called `{}`",
+                        group.name.get_ref(),
+                        check.name.get_ref()
+                    ),
+                    "again here",
+                )
+                .beside(first, "first here")
+                .help("give each a `name`"),
             );
         }
     }

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 use super::file::{Config, Prefer};
+use super::service::CheckEntry;
 
 /// The first 8 bytes of the SHA-256 of everything in `config` that the nodes have to agree on: without comments,
 /// layout, keys, the control socket and the journal, which are matters of the machine.
@@ -46,6 +47,16 @@ pub(crate) fn of(config: &Config) -> u64 {
             group.isolated,
             group.as_source
         );
+        // Where there is none, the number is that of versions that knew none.
+        for check in &group.checks {
+            let _ = writeln!(text, "check {check:?}", check = Written(check));
+        }
+        if !group.checks.is_empty() {
+            let _ = writeln!(text, "all unhealthy {:?}", group.all_unhealthy);
+        }
+        if let Some(hooks) = &group.hooks {
+            let _ = writeln!(text, "hooks {hooks:?}");
+        }
     }
     first_eight(&Sha256::digest(text.as_bytes()))
 }
@@ -53,6 +64,21 @@ pub(crate) fn of(config: &Config) -> u64 {
 /// Weight of `node` for `group`: the highest comes first (rendezvous hashing, Thaler and Ravishankar 1998).
 pub(crate) fn rendezvous(group: &str, node: &str) -> u64 {
     first_eight(&Sha256::digest(format!("vipdrift rendezvous 1\n{group}\n{node}").as_bytes()))
+}
+
+/// A check without its place in the file.
+struct Written<'c>(&'c CheckEntry);
+
+impl std::fmt::Debug for Written<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let CheckEntry { name, probe, user, interval, timeout, fall, rise, initially_passing, effect } =
+            self.0;
+        let name = name.get_ref();
+        write!(
+            f,
+            "{name} {probe:?} {user:?} {interval:?} {timeout:?} {fall} {rise} {initially_passing} {effect:?}"
+        )
+    }
 }
 
 fn first_eight(hash: &[u8]) -> u64 {

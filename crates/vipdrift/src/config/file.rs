@@ -8,10 +8,11 @@ use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 use toml::de::DeTable;
-use vipdrift_core::{Failback, IsolatedPolicy, OccupiedPolicy, Reference, Switchover};
+use vipdrift_core::{AllUnhealthy, Failback, IsolatedPolicy, OccupiedPolicy, Reference, Switchover};
 
 use super::problem::{Problem, Problems};
 use super::section::Section;
+use super::service::{self, CheckEntry, Hooks};
 use super::{address, duration, size};
 
 /// The whole file.
@@ -94,6 +95,9 @@ pub(crate) struct GroupEntry {
     pub(crate) references: Vec<Spanned<Reference>>,
     pub(crate) isolated: IsolatedPolicy,
     pub(crate) as_source: bool,
+    pub(crate) checks: Vec<CheckEntry>,
+    pub(crate) all_unhealthy: AllUnhealthy,
+    pub(crate) hooks: Option<Hooks>,
 }
 
 /// The order of the nodes for a group.
@@ -320,8 +324,10 @@ fn group(section: &Section<'_>) -> Option<GroupEntry> {
     let isolated =
         section.word("isolated", &[("release", IsolatedPolicy::Release), ("keep", IsolatedPolicy::Keep)]);
     let as_source = section.flag("as_source");
-    section.later("check", "service checks");
-    section.later("hooks", "hooks");
+    let checks: Vec<_> = section.tables("check", "[[group.check]]").iter().map(service::check).collect();
+    let all_unhealthy =
+        section.word("all_unhealthy", &[("keep", AllUnhealthy::Keep), ("release", AllUnhealthy::Release)]);
+    let hooks = section.table("hooks", "[group.hooks]").map(|section| service::hooks(&section));
     section.finish();
     Some(GroupEntry {
         name: name?,
@@ -335,6 +341,9 @@ fn group(section: &Section<'_>) -> Option<GroupEntry> {
             .map_or_else(|| vec![Spanned::new(section.at.clone(), Reference::Auto)], Spanned::into_inner),
         isolated: isolated.unwrap_or(IsolatedPolicy::Release),
         as_source: as_source.unwrap_or(false),
+        checks: checks.into_iter().collect::<Option<_>>()?,
+        all_unhealthy: all_unhealthy.unwrap_or(AllUnhealthy::Keep),
+        hooks,
     })
 }
 
@@ -391,7 +400,7 @@ fn required_name(section: &Section<'_>, example: &str) -> Option<Spanned<String>
 }
 
 /// Names go into log lines, paths of the API and shell commands.
-fn plain_name(text: &str) -> Result<(), String> {
+pub(super) fn plain_name(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("a name must not be empty".into());
     }

@@ -26,6 +26,7 @@ mod keys;
 mod problem;
 mod resolve;
 mod section;
+mod service;
 pub(crate) mod size;
 
 #[cfg(test)]
@@ -38,7 +39,8 @@ pub(crate) use file::Config;
 pub(crate) use file::{KeySource, hex_key};
 pub(crate) use keys::Secrets;
 pub(crate) use problem::{Refused, nearest};
-pub(crate) use resolve::{HOLD, Resolved, names_of_own_addresses};
+pub(crate) use resolve::{HOLD, Resolved, ServiceCheck, names_of_own_addresses};
+pub(crate) use service::Hooks;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/vipdrift/vipdrift.toml";

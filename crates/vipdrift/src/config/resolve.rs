@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use vipdrift_core::{GroupConfig, InterfaceIndex, NodeConfig, NodeIndex, Path, PeerConfig, Vip, VipIndex};
+use vipdrift_checks::Check;
+use vipdrift_core::{
+    CheckConfig, GroupConfig, GroupIndex, InterfaceIndex, NodeConfig, NodeIndex, Path, PeerConfig, Vip,
+    VipIndex,
+};
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
 
 use super::digest;
 use super::file::{Config, GroupEntry, Lease, Prefer};
+use super::service::Hooks;
 
 /// How long a keeper holds the VIPs over the death of its brain.
 pub(crate) const HOLD: Duration = Duration::from_millis(250);
@@ -36,12 +41,25 @@ pub(crate) struct Resolved {
     pub(crate) as_source: Vec<bool>,
     /// The groups.
     pub(crate) groups: Vec<GroupConfig>,
+    /// The checks of all groups.
+    pub(crate) checks: Vec<ServiceCheck>,
+    /// The hooks of each group.
+    pub(crate) hooks: Vec<Option<Hooks>>,
     /// Lifetime of mounted addresses.
     pub(crate) lease: Option<Duration>,
     /// Interval of the heartbeats.
     pub(crate) heartbeat: Duration,
     dead_after: u32,
     start_wait: Duration,
+}
+
+/// A health check: what decisions need of it, and how it is run.
+#[derive(Debug, Clone)]
+pub(crate) struct ServiceCheck {
+    pub(crate) config: CheckConfig,
+    pub(crate) check: Check,
+    /// As whom its program runs, if that is said.
+    pub(crate) user: Option<String>,
 }
 
 /// Names of the nodes that have one of `addresses`, in the order of the file.
@@ -81,6 +99,8 @@ impl Resolved {
             vips: Vec::new(),
             as_source: Vec::new(),
             groups: Vec::new(),
+            checks: Vec::new(),
+            hooks: Vec::new(),
             lease: match *config.cluster.lease.get_ref() {
                 Lease::Off => None,
                 Lease::Lasts(span) => Some(span),
@@ -115,7 +135,27 @@ impl Resolved {
             switchover: group.switchover,
             references: group.references.iter().map(|r| *r.get_ref()).collect(),
             isolated: group.isolated,
+            all_unhealthy: group.all_unhealthy,
         });
+        let index = GroupIndex(self.groups.len() - 1);
+        self.hooks.push(group.hooks.clone());
+        self.checks.extend(group.checks.iter().map(|entry| ServiceCheck {
+            config: CheckConfig {
+                name: entry.name.get_ref().clone(),
+                group: index,
+                effect: entry.effect,
+                initially_passing: entry.initially_passing,
+            },
+            check: Check {
+                probe: entry.probe.clone(),
+                interval: entry.interval,
+                timeout: entry.timeout,
+                fall: entry.fall,
+                rise: entry.rise,
+                initially_passing: entry.initially_passing,
+            },
+            user: entry.user.clone(),
+        }));
     }
 
     /// What the core decides by.
@@ -135,6 +175,7 @@ impl Resolved {
             interfaces: self.interfaces.clone(),
             vips: self.vips.clone(),
             groups: self.groups.clone(),
+            checks: self.checks.iter().map(|check| check.config.clone()).collect(),
         }
     }
 }

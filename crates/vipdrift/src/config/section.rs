@@ -219,16 +219,6 @@ impl<'a> Section<'a> {
         out
     }
 
-    /// Refuses a key that belongs to a later version.
-    pub(crate) fn later(&self, key: &'static str, what: &str) {
-        if self.get(key).is_some() {
-            self.problems.add(
-                Problem::at(self.key_at(key), format!("{what} are not yet supported"), "not yet supported")
-                    .help("take this part out; this version would not run it, and says so instead of ignoring it"),
-            );
-        }
-    }
-
     /// Reports the keys that nobody asked for.
     pub(crate) fn finish(&self) {
         let known = self.known.borrow();

@@ -128,6 +128,8 @@ error: there is no [[group]] section, so there is no VIP to hold
 type Case = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 const EDGE: &str = "name = \"edge\"";
+/// The end of the group.
+const END: &str = "2001:db8::100/64\"]\n";
 const LAN: &str = "interface = \"lan\"";
 const FIRST: &str = "192.0.2.100/24";
 const KEY: &str = "key = \"000102030405060708090a0b0c0d0e0f\"";
@@ -195,8 +197,29 @@ const CASES: &[Case] = &[
     (LAN, "interface = \"lan\"\nfailback = \"always\"", "19:12", "`failback` of [[group]] is not valid", "or \"never\"", ""),
     (LAN, "interface = \"lan\"\nreferences = [\"192.0.2.12\"]", "19:15", "192.0.2.12 cannot be a reference", "it is an address of node `bravo`", "a machine outside the cluster"),
     (LAN, "interface = \"lan\"\nas_source = \"yes\"", "19:13", "`as_source` has the wrong type", "expected true or false, found a string", ""),
-    ("2001:db8::100/64\"]\n", "2001:db8::100/64\"]\n[[group.check]]\nname = \"http\"\n", "20:9", "service checks are not yet supported", "not yet supported", "take this part out"),
-    ("2001:db8::100/64\"]\n", "2001:db8::100/64\"]\n[group.hooks]\nactive = [\"/bin/true\"]\n", "20:8", "hooks are not yet supported", "not yet supported", "take this part out"),
+    // [[group.check]], [group.hooks]
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nname = \"http\"\n", "20:1", "a check has nothing to look at", "no kind of check here", "add one of tcp"),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\nicmp = \"192.0.2.1\"\n", "22:1", "a check looks at one thing", "`icmp` beside `tcp`", "make it two checks"),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"localhost\"\n", "21:7", "`tcp` of [[group.check]] is not valid", "expected address:port", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nhttp = \"127.0.0.1:80/\"\n", "21:8", "`http` of [[group.check]] is not valid", "expected a URL", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nhttp = \"http://127.0.0.1/\"\nstatus = [\"2xx\"]\n", "22:11", "`status` of [[group.check]] is not valid", "expected a status code or a range", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nhttp = \"http://127.0.0.1/\"\nbody = \"(\"\n", "22:8", "`body` of [[group.check]] is not valid", "not a regular expression: error: unclosed group", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nhttp = \"http://127.0.0.1/\"\nverify = false\n", "22:1", "`verify` is for https", "there is no certificate", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nexec = [\"pgrep\", \"nginx\"]\n", "21:9", "`exec` of [[group.check]] is not valid", "expected the absolute path of a program", "without a shell"),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nexec = []\n", "21:8", "`exec` of [[group.check]] is empty", "no program here", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nexec = \"/bin/true\"\n", "21:8", "`exec` has the wrong type", "expected a list of strings in square brackets, found a string", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nprocess = \"run/nginx.pid\"\n", "21:11", "`process` of [[group.check]] is not valid", "a path is absolute", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nunit = \"ng inx\"\n", "21:8", "`unit` of [[group.check]] is not valid", "expected the name of a unit", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nfile = \"flag\"\n", "21:8", "`file` of [[group.check]] is not valid", "expected an absolute path", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\nservice = \"W3SVC\"\n", "21:1", "`service` looks at a Windows service", "not on this system", "unit ="),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\ninterval = \"1ms\"\n", "22:12", "`interval` of [[group.check]] is not valid", "expected 10ms to 1h", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\nfall = 0\n", "22:8", "`fall` of [[group.check]] is out of range", "expected 1 to 100", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\neffect = \"demot\"\n", "22:10", "`effect` of [[group.check]] is not valid", "expected `fault` or `demote`", "did you mean `demote`?"),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\nuser = \"nobody\"\n", "22:1", "`user` is for `exec`", "nothing is run here", ""),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\nfal = 2\n", "22:1", "unknown key `fal`", "not a key of [[group.check]]", "did you mean `fall`?"),
+    (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\n[[group.check]]\ntcp = \"127.0.0.1:81\"\n", "22:1", "two checks of group `web` are called `tcp`", "again here", "give each a `name`"),
+    (END, "2001:db8::100/64\"]\n[group.hooks]\nactive = [\"on-active\"]\n", "21:11", "`active` of [group.hooks] is not valid", "expected the absolute path of a program", ""),
+    (END, "2001:db8::100/64\"]\n[group.hooks]\nbackup = [\"/bin/true\"]\n", "21:1", "unknown key `backup`", "not a key of [group.hooks]", "known here: "),
     // [control]
     ("[cluster]", "[control]\nsocket = \"run/s\"\n[cluster]", "3:10", "`socket` of [control] is not valid", "expected the absolute path of a socket", ""),
     ("[cluster]", "[control]\nhttp = \"5799\"\n[cluster]", "3:8", "`http` of [control] is not valid", "expected address:port", ""),

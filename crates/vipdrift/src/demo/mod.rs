@@ -63,6 +63,7 @@ fn demo(args: &DemoArgs) -> Result<Report, TrialError> {
     let binary = std::env::current_exe()
         .map_err(|source| TrialError::File { what: "this program's own file".into(), source })?;
     let mut options = Options::new(binary);
+    options.service = true;
     options.heartbeat = Duration::from_millis(args.heartbeat_ms);
     say(&format!(
         "Three nodes, a client and a gateway on a LAN inside this machine, heartbeat {} ms.\n\

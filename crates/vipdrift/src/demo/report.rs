@@ -176,7 +176,8 @@ pub(super) fn progress(fault: Fault, number: u32, of: u32, outcomes: &[Outcome])
 
 /// A line of a daemon's log that tells of a change of role.
 pub(super) fn is_decision(line: &str) -> bool {
-    line.contains(" -> ")
+    // What becomes of a node that does not hold the group is in its log.
+    line.contains("active -> ") || line.contains(" -> active")
 }
 
 /// A log line without its date: the demo has a clock of its own.

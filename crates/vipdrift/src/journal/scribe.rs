@@ -110,6 +110,7 @@ impl From<&Event<'_>> for Owned {
             Event::ClockGap { missing } => Event::ClockGap { missing: *missing },
             Event::SlowSide { alive } => Event::SlowSide { alive: *alive },
             Event::KeeperGone => Event::KeeperGone,
+            Event::Check { check, failing } => Event::Check { check: *check, failing: failing.clone() },
             Event::Command(command) => Event::Command(command.clone()),
         })
     }

@@ -111,6 +111,14 @@ impl Names<'_> {
             Event::SlowSide { alive } => {
                 (if *alive { "the slow side moves again" } else { "the slow side hangs" }).to_owned()
             }
+            Event::Check { check, failing } => {
+                let name = self.0.checks.get(check.0).map_or("?", |check| check.name.as_str());
+                let group = self.0.checks.get(check.0).map_or("?", |check| self.group(check.group));
+                match failing {
+                    Some(why) => format!("check {name} of {group} fails: {why}"),
+                    None => format!("check {name} of {group} passes"),
+                }
+            }
             Event::KeeperGone => "the keeper is gone".to_owned(),
             Event::Command(command) => match command {
                 Command::Switchover { group, to, .. } => match to {

@@ -14,7 +14,7 @@ use super::sockets::Sockets;
 use crate::message::{LONGEST, Life, ToBrain, ToKeeper, encode};
 
 /// The program itself, whatever has happened to its file since it was started.
-const PROGRAM: &str = "/proc/self/exe";
+pub(super) const PROGRAM: &str = "/proc/self/exe";
 
 /// A running brain.
 #[derive(Debug)]

@@ -1,19 +1,26 @@
 //! The keeper's loop: waits, notices, and sees the brain through its lives.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vipdrift_core::keeper::{Lives, Verdict};
 use vipdrift_core::{Carry, Timestamp};
 use vipdrift_platform::clock;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
+use vipdrift_platform::process::{self, Child};
+use vipdrift_wire::Mac;
 
+use super::Options;
 use super::child::{Brain, Heard, how};
 use super::hands::Hands;
+use super::runner::Runner;
+use super::succession::{self, Candidate, Succession};
 
 use super::sockets::Sockets;
-use crate::config::{HOLD, Resolved};
+use crate::config::{HOLD, Loaded, Resolved, Secrets};
 use crate::log::Log;
 use crate::message::{Life, ToBrain, ToKeeper};
 
@@ -23,6 +30,10 @@ const FRESH_START: Duration = Duration::from_secs(10);
 const SHUTDOWN: Duration = Duration::from_secs(2);
 /// A brain that has said that it exits has this long to write its last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
+/// A brain that was asked to retire has this long.
+const RETIRE: Duration = Duration::from_millis(500);
+/// The process of a killed brain has this long to be gone.
+const DEATH: Duration = Duration::from_millis(100);
 /// The longest time between two looks at everything.
 const LOOK: Duration = Duration::from_secs(10);
 /// The shortest silence that counts, for a brain with real-time priority.
@@ -37,6 +48,8 @@ mod token {
     pub(super) const SIGNALS: u64 = 3;
     pub(super) const WATCH: u64 = 4;
     pub(super) const ROUTES: u64 = 5;
+    pub(super) const RUNNER: u64 = 6;
+    pub(super) const OLD_RUNNER: u64 = 7;
 }
 
 /// Where the brain is in its life.
@@ -54,11 +67,16 @@ enum Phase {
     Waiting { restart: Timestamp },
     /// Asked to release everything and exit.
     Stopping { until: Timestamp },
+    /// Asked to end, since another keeper is to come.
+    Retiring { until: Timestamp },
 }
 
 /// What the driver is made of.
 pub(super) struct Parts {
     pub(super) log: Log,
+    pub(super) options: Options,
+    pub(super) loaded: Loaded,
+    pub(super) secrets: Secrets,
     pub(super) resolved: Resolved,
     pub(super) sockets: Sockets,
     pub(super) hands: Hands,
@@ -67,6 +85,10 @@ pub(super) struct Parts {
     pub(super) setup: OwnedFd,
     /// An operator had drained the node.
     pub(super) drained: bool,
+    /// Runs checks and hooks, if there are any.
+    pub(super) runner: Option<Runner>,
+    /// What an earlier keeper in this process has left.
+    pub(super) left: Option<Succession>,
 }
 
 /// The keeper at work.
@@ -85,6 +107,12 @@ pub(super) struct Driver {
     next_look: Timestamp,
     next_pulse: Timestamp,
     finished: bool,
+    /// A keeper is to come; with which binary, if that is another one.
+    successor: Option<Option<PathBuf>>,
+    /// The network is being asked before that: a restart, what would be different, with which binary.
+    asked: Option<(bool, String, Option<PathBuf>)>,
+    /// The runner of an earlier keeper, which comes to its end by itself.
+    old_runner: Option<Child>,
 }
 
 /// The time now.
@@ -117,6 +145,9 @@ impl Driver {
             next_look: now + LOOK,
             next_pulse: now,
             finished: false,
+            successor: None,
+            asked: None,
+            old_runner: None,
         })
     }
 
@@ -124,6 +155,9 @@ impl Driver {
     pub(super) fn run(mut self) -> bool {
         let mut ready: Vec<Ready> = Vec::new();
         let mut last = now();
+        if let Some(left) = self.parts.left.take() {
+            self.take_over(left);
+        }
         while !self.finished {
             let before = now();
             self.notice_absence(before.since(last), before);
@@ -142,6 +176,8 @@ impl Driver {
                     token::WATCH => self.on_news(),
                     token::ROUTES => self.parts.hands.on_routes(&self.parts.log),
                     token::PROCESS => self.on_process_end(),
+                    token::RUNNER => self.on_runner_end(),
+                    token::OLD_RUNNER => self.on_old_runner_end(),
                     _ => {}
                 }
             }
@@ -156,7 +192,10 @@ impl Driver {
             return now;
         }
         let phase = match self.phase {
-            Phase::Starting { until, .. } | Phase::DyingHeld { until } | Phase::Stopping { until } => until,
+            Phase::Starting { until, .. }
+            | Phase::DyingHeld { until }
+            | Phase::Stopping { until }
+            | Phase::Retiring { until } => until,
             Phase::Waiting { restart } => restart,
             Phase::DyingReleased { .. } => self.next_look,
             Phase::Running => {
@@ -167,6 +206,9 @@ impl Driver {
             .min(self.next_look)
             .min(self.next_pulse)
             .min(self.parts.hands.next_moment(now).unwrap_or(phase));
+        if let Some(due) = self.parts.runner.as_ref().and_then(Runner::due) {
+            next = next.min(due);
+        }
         if self.brain.as_ref().is_some_and(Brain::has_waiting) {
             next = next.min(now + Duration::from_millis(5));
         }
@@ -216,6 +258,9 @@ impl Driver {
                 Heard::Message(message) => self.on_message(message),
                 Heard::Nothing => return,
                 Heard::Lost => {
+                    if matches!(self.phase, Phase::Retiring { .. }) {
+                        return self.make_way();
+                    }
                     if !matches!(self.phase, Phase::DyingHeld { .. } | Phase::DyingReleased { .. }) {
                         self.unexplained = true;
                         self.on_brain_lost("is gone");
@@ -254,6 +299,8 @@ impl Driver {
                 self.parts.drained = carry.drained;
                 self.carry = Some(carry);
             }
+            ToKeeper::Succeed { restart } => self.examine(restart),
+            ToKeeper::Answered(answers) => self.on_answered(&answers),
             ToKeeper::Exit => {
                 self.said_exit = true;
                 if let Phase::Stopping { until } = &mut self.phase {
@@ -303,6 +350,9 @@ impl Driver {
                 self.bury();
                 self.finished = true;
                 return;
+            }
+            if matches!(self.phase, Phase::Retiring { .. }) {
+                return self.make_way();
             }
             self.on_brain_lost(&ended);
         } else if std::mem::take(&mut self.unexplained) {
@@ -379,6 +429,8 @@ impl Driver {
 
     fn start_brain(&mut self, until: Timestamp, holding: bool) {
         let now = now();
+        // Whoever asked for that has gone with the brain.
+        self.asked = None;
         self.number += 1;
         self.said_exit = false;
         let resumed = if holding { self.carry.clone() } else { None };
@@ -421,9 +473,7 @@ impl Driver {
         while let Ok(Some(signal)) = self.parts.signals.next() {
             match signal {
                 Signal::Terminate | Signal::Interrupt => self.stop(),
-                Signal::Hangup => {
-                    self.parts.log.warning("SIGHUP: reloading is not supported yet; nothing is changed")
-                }
+                Signal::Hangup => self.examine(false),
                 Signal::Child => {}
             }
         }
@@ -459,6 +509,7 @@ impl Driver {
                 self.give_up(now + pause);
             }
             Phase::Waiting { restart } if now >= restart => self.start_brain(now + FRESH_START, false),
+            Phase::Retiring { until } if now >= until => self.make_way(),
             Phase::Stopping { until } if now >= until => {
                 if !self.said_exit {
                     self.parts.log.warning("keeper: the brain did not release everything in time");
@@ -467,6 +518,7 @@ impl Driver {
             }
             _ => {}
         }
+        self.start_runner(now);
         if now >= self.next_pulse {
             self.next_pulse = now + self.parts.hands.pulse();
             self.say(&ToBrain::Alive);
@@ -474,6 +526,194 @@ impl Driver {
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.parts.hands.look(false);
+        }
+    }
+
+    // ---- Another keeper in this process -----------------------------------------------------------------------
+
+    /// Somebody wants the configuration as it is in its file now, or a new binary. Nothing is touched unless this machine
+    /// could run it.
+    fn examine(&mut self, restart: bool) {
+        match self.could_succeed(restart) {
+            // The network is asked first whether anybody uses what would be mounted.
+            Ok((candidate, program)) if !candidate.new_vips.is_empty() => {
+                self.say(&ToBrain::Ask(candidate.new_vips));
+                self.asked = Some((restart, candidate.changes, program));
+            }
+            Ok((candidate, program)) => self.decide(restart, Ok((candidate.changes, program))),
+            Err(why) => self.decide(restart, Err(why)),
+        }
+    }
+
+    /// The network has answered.
+    fn on_answered(&mut self, answers: &[(IpAddr, [u8; 6])]) {
+        let Some((restart, changes, program)) = self.asked.take() else { return };
+        let used: Vec<String> = answers
+            .iter()
+            .map(|(address, mac)| format!("{address} is in use: {} answers for it", Mac(*mac)))
+            .collect();
+        let outcome = if used.is_empty() { Ok((changes, program)) } else { Err(used.join("; ")) };
+        self.decide(restart, outcome);
+    }
+
+    fn decide(&mut self, restart: bool, outcome: Result<(String, Option<PathBuf>), String>) {
+        let what = if restart { "restart" } else { "reload" };
+        let outcome = outcome.and_then(|outcome| {
+            // The network was being asked meanwhile.
+            if self.phase == Phase::Running { Ok(outcome) } else { Err("the daemon is stopping".to_owned()) }
+        });
+        match &outcome {
+            Ok((changes, _)) => self.parts.log.info(format_args!("{what}: {changes}")),
+            Err(why) => self.parts.log.warning(format_args!("{what} refused, nothing has changed: {why}")),
+        }
+        let told = outcome.as_ref().map(|(changes, _)| changes.clone()).map_err(Clone::clone);
+        self.say(&ToBrain::Examined(told));
+        if let Ok((_, program)) = outcome {
+            self.successor = Some(program);
+            self.say(&ToBrain::Retire);
+            self.phase = Phase::Retiring { until: now() + RETIRE };
+        }
+    }
+
+    /// What would be different, and the binary if it is another one.
+    fn could_succeed(&self, restart: bool) -> Result<(Candidate, Option<PathBuf>), String> {
+        if self.phase != Phase::Running || self.asked.is_some() {
+            return Err(
+                "the daemon is starting, or stopping, or changing already; try again in a moment".to_owned()
+            );
+        }
+        let Parts { options, resolved, loaded, .. } = &self.parts;
+        let mut candidate = succession::examine(options, resolved, &loaded.config, self.carry.as_ref())?;
+        if !restart {
+            return Ok((candidate, None));
+        }
+        let program = succession::own_file().ok_or("the file of this program is not known")?;
+        succession::accepts(&program)?;
+        candidate.changes = format!("{}; configuration: {}", program.display(), candidate.changes);
+        Ok((candidate, Some(program)))
+    }
+
+    /// The brain has ended, or is ended now: the next keeper takes its place in this process.
+    fn make_way(&mut self) {
+        let Some(program) = self.successor.take() else { return };
+        if let Some(brain) = &self.brain {
+            let _ = brain.child.kill();
+            let _ = self.poller.remove(brain.pipe());
+        }
+        while let Some(Heard::Message(message)) = self.brain.as_mut().map(Brain::receive) {
+            self.on_message(message);
+        }
+        if let Some((holding, _)) = &self.words {
+            self.parts.sockets.tell(&self.parts.resolved.paths, holding);
+        }
+        self.parts.hands.forbid();
+        self.wait_for_brain();
+        self.bury();
+        let runner = self.parts.runner.as_mut().and_then(|runner| {
+            let pid = runner.pid();
+            runner.stop().map(|child| (pid, child))
+        });
+        let groups = self.parts.resolved.groups.iter().zip(&self.parts.resolved.hooks);
+        let until = now() + HOLD;
+        let left = Succession {
+            text: self.parts.loaded.text.clone(),
+            secrets: self.parts.secrets.clone(),
+            carry: self.carry.clone(),
+            words: self.words.clone(),
+            number: self.number,
+            spots: self.parts.hands.spots(),
+            until,
+            runner: runner.as_ref().and_then(|(pid, _)| *pid),
+            told: groups.filter(|(_, hooks)| hooks.is_some()).map(|(group, _)| group.name.clone()).collect(),
+        };
+        self.parts.log.flush();
+        let error = left.make_way(&self.parts.options, program.as_deref());
+        self.parts.log.warning(format_args!("keeper: goes on as it was: {error}"));
+        self.old_runner = runner.map(|(_, child)| child);
+        self.watch_old_runner();
+        self.start_brain(until, true);
+    }
+
+    fn wait_for_brain(&mut self) {
+        let deadline = now() + DEATH;
+        while let Some(brain) = &self.brain
+            && matches!(brain.child.reap(), Ok(None))
+            && now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// An earlier keeper has made way for this one.
+    fn take_over(&mut self, left: Succession) {
+        let now = now();
+        self.number = left.number;
+        self.words.clone_from(&left.words);
+        self.carry.clone_from(&left.carry);
+        self.old_runner = left.runner.and_then(|pid| process::adopt(pid).ok());
+        self.watch_old_runner();
+        let plan = self.carry.as_ref().map_or(0, |carry| carry.plan);
+        let kept = left.kept(&self.parts.resolved, &self.parts.hands.held());
+        self.parts.hands.order(plan, kept);
+        self.parts.drained = self.carry.as_ref().map_or(self.parts.drained, |carry| carry.drained);
+        if now < left.until {
+            self.start_brain(left.until, true);
+        } else {
+            self.parts.log.warning("keeper: too late to go on where the last one was; releasing the VIPs");
+            self.give_up(now);
+            self.phase = Phase::Waiting { restart: now };
+        }
+    }
+
+    fn watch_old_runner(&mut self) {
+        if let Some(child) = &self.old_runner {
+            let _ = self.poller.add(child, token::OLD_RUNNER);
+        }
+    }
+
+    fn on_old_runner_end(&mut self) {
+        if let Some(child) = &self.old_runner
+            && !matches!(child.reap(), Ok(None))
+        {
+            let _ = self.poller.remove(child);
+            self.old_runner = None;
+        }
+    }
+
+    /// Starts the runner when it is its time.
+    fn start_runner(&mut self, now: Timestamp) {
+        let Parts { runner: Some(runner), sockets, log, .. } = &mut self.parts else { return };
+        if runner.due().is_some_and(|due| now >= due)
+            && !matches!(self.phase, Phase::Stopping { .. } | Phase::Retiring { .. })
+            && let Some(child) = runner.start(sockets, log, now)
+            && let Err(error) = self.poller.add(child, token::RUNNER)
+        {
+            log.warning(format_args!("keeper: cannot see the end of the runner: {error}"));
+        }
+    }
+
+    fn on_runner_end(&mut self) {
+        if let Some(runner) = &mut self.parts.runner
+            && let Some(child) = runner.on_end(&self.parts.log, now())
+        {
+            let _ = self.poller.remove(&child);
+        }
+    }
+
+    /// Hooks run to their end, within their time.
+    fn finish_runner(&mut self) {
+        let Some(runner) = &mut self.parts.runner else { return };
+        let Some(child) = runner.stop() else { return };
+        let deadline = now() + runner.longest + SHUTDOWN;
+        let mut ready = Vec::new();
+        while matches!(child.reap(), Ok(None)) {
+            if now() >= deadline {
+                self.parts.log.warning("keeper: the runner of checks and hooks does not end; killing it");
+                let _ = child.kill();
+                let _ = child.reap();
+                return;
+            }
+            let _ = self.poller.wait(&mut ready, Some(Duration::from_millis(20)));
         }
     }
 
@@ -512,6 +752,7 @@ impl Driver {
         if released {
             self.parts.log.info("stopped: every VIP is released");
         }
+        self.finish_runner();
         released
     }
 }

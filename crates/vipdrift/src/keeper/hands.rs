@@ -7,7 +7,7 @@ use vipdrift_core::Timestamp;
 use vipdrift_core::keeper::{BATCH, Budget, Lease, Mounts, Permission, Report, Step};
 use vipdrift_platform::watch::Watch;
 
-use super::network::{Network, Outcome, Survey};
+use super::network::{Network, Outcome, Spot, Survey};
 use super::routes::Routes;
 use crate::log::Log;
 use crate::message::ToBrain;
@@ -128,6 +128,16 @@ impl Hands {
         self.mounts.order(plan, desired);
         self.must_report = true;
         self.paused_until = None;
+    }
+
+    /// VIPs that the kernel has.
+    pub(crate) fn held(&self) -> BTreeSet<usize> {
+        self.network.held()
+    }
+
+    /// Where the kernel has them.
+    pub(crate) fn spots(&self) -> Vec<Spot> {
+        self.network.spots()
     }
 
     /// A new brain numbers its plans from `plan`.

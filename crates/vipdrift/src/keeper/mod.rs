@@ -6,7 +6,9 @@ mod driver;
 mod hands;
 pub(crate) mod network;
 mod routes;
+mod runner;
 pub(crate) mod sockets;
+pub(crate) mod succession;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,8 +23,10 @@ use vipdrift_platform::{process, realtime, sandbox};
 use self::driver::{Driver, Parts, now};
 use self::hands::Hands;
 use self::network::{Network, Survey};
+use self::runner::Runner;
 use self::sockets::{PRIVILEGES, Sockets, Unopened};
-use crate::config::{self, Config, Refused, Resolved, Secrets, nearest};
+use self::succession::Succession;
+use crate::config::{self, Config, Loaded, Refused, Resolved, Secrets, nearest};
 use crate::log::Log;
 use crate::message::{Setup, encode};
 use crate::privileges;
@@ -41,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) node: Option<String>,
     pub(crate) socket: Option<PathBuf>,
     pub(crate) state_folder: PathBuf,
+    /// Descriptor of what an earlier program in this process has left.
+    pub(crate) succession: Option<i32>,
 }
 
 /// Why the daemon did not start.
@@ -66,7 +72,14 @@ fn machine(what: impl Into<String>, remedy: impl Into<String>) -> NotStarted {
 /// # Errors
 /// [`NotStarted`]; then nothing is mounted, and nothing is left behind.
 pub(crate) fn run(options: &Options) -> Result<bool, NotStarted> {
-    let parts = prepare(options)?;
+    let parts = match options.succession {
+        None => {
+            let loaded = config::load(&options.config)?;
+            let secrets = Secrets::read(&options.config, &loaded)?;
+            prepare(options, loaded, secrets, None)?
+        }
+        Some(left) => succeed(options, left)?,
+    };
     let log = parts.log.clone();
     let released = match Driver::new(parts) {
         Ok(driver) => driver.run(),
@@ -78,9 +91,37 @@ pub(crate) fn run(options: &Options) -> Result<bool, NotStarted> {
     Ok(released)
 }
 
-fn prepare(options: &Options) -> Result<Parts, NotStarted> {
-    let loaded = config::load(&options.config)?;
-    let secrets = Secrets::read(&options.config, &loaded)?;
+/// Takes over from an earlier program in this process: with the configuration as it is now, or, if that cannot be put in force
+/// after all, with the one that was.
+fn succeed(options: &Options, left: i32) -> Result<Parts, NotStarted> {
+    let left = Succession::read(left).map_err(|error| {
+        machine(format!("cannot take over: {error}"), "nothing: started anew, the daemon finds what is left")
+    })?;
+    let new = config::load(&options.config).and_then(|loaded| {
+        let secrets = Secrets::read(&options.config, &loaded)?;
+        Ok((loaded, secrets))
+    });
+    let why = match new {
+        Ok((loaded, secrets)) => match prepare(options, loaded, secrets, Some(left.clone())) {
+            Ok(parts) => return Ok(parts),
+            Err(error) => error.to_string(),
+        },
+        Err(error) => error.to_string(),
+    };
+    let (loaded, secrets) = left.old(&options.config)?;
+    let parts = prepare(options, loaded, secrets, Some(left))?;
+    parts.log.warning(format_args!(
+        "keeper: the new configuration could not be put in force; back to the old one: {why}"
+    ));
+    Ok(parts)
+}
+
+fn prepare(
+    options: &Options,
+    loaded: Loaded,
+    secrets: Secrets,
+    left: Option<Succession>,
+) -> Result<Parts, NotStarted> {
     let config = &loaded.config;
     let mut kernel = Kernel::open().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
     let name = own_name(config, options.node.as_deref(), &mut kernel)?;
@@ -124,12 +165,18 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
         ));
     }
     let account = account(&config.cluster.user, &log);
-    let (network, survey) = release_leftovers(&resolved, &log)?;
+    let (network, survey) = match &left {
+        None => release_leftovers(&resolved, &log)?,
+        Some(left) => take_over(&resolved, left, &log)?,
+    };
     let keeper_real_time = raise_priority(&log);
+    let told = left.as_ref().map_or(&[][..], |left| &left.told);
+    let runner = Runner::prepare(config, &resolved, told, &mut sockets, &log, now())
+        .map_err(|error| machine(error, "free some memory"))?;
     let setup = Setup {
         config_file: options.config.display().to_string(),
         config_text: loaded.text.clone(),
-        secrets,
+        secrets: secrets.clone(),
         node: name,
         keeper_pid: std::process::id(),
         keeper_real_time,
@@ -151,7 +198,21 @@ fn prepare(options: &Options) -> Result<Parts, NotStarted> {
     }
     let lease = Lease::new(resolved.lease, resolved.heartbeat, now());
     let hands = Hands::new(network, survey, lease, now());
-    Ok(Parts { log, resolved, sockets, hands, signals, setup, drained })
+    let parts = Parts {
+        log,
+        options: options.clone(),
+        loaded,
+        secrets,
+        resolved,
+        sockets,
+        hands,
+        signals,
+        setup,
+        drained,
+        runner,
+        left,
+    };
+    Ok(parts)
 }
 
 /// The user that the brain becomes.
@@ -248,6 +309,23 @@ fn release_leftovers(resolved: &Resolved, log: &Log) -> Result<(Network, Survey)
         survey = network.survey().map_err(cannot)?;
     }
     Err(machine("a VIP that an earlier life has left cannot be released", PRIVILEGES))
+}
+
+/// Takes off what the configuration does not know any more; all else stays as it is.
+fn take_over(resolved: &Resolved, left: &Succession, log: &Log) -> Result<(Network, Survey), NotStarted> {
+    let cannot = |error: String| machine(format!("cannot look at the addresses: {error}"), PRIVILEGES);
+    let (mut network, mut survey) = Network::open(resolved).map_err(cannot)?;
+    let mut off = left.dropped(resolved);
+    off.extend(&survey.strays);
+    if !off.is_empty() {
+        let names: Vec<_> = off.iter().map(|(_, network)| network.addr().to_string()).collect();
+        log.info(format_args!("keeper: taking off what is no longer to be here: {}", names.join(", ")));
+        if let Err(error) = network.clear(&off) {
+            log.warning(format_args!("keeper: cannot take off a VIP: {error}"));
+        }
+        survey = network.survey().map_err(cannot)?;
+    }
+    Ok((network, survey))
 }
 
 /// Real-time priority and locked memory, where permitted. What the status says of it.

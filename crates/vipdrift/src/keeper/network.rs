@@ -205,6 +205,11 @@ impl Network {
         self.spots.keys().copied().collect()
     }
 
+    /// Where the kernel has which VIPs, as far as known.
+    pub(crate) fn spots(&self) -> Vec<Spot> {
+        self.spots.values().flatten().copied().collect()
+    }
+
     /// Whether a VIP is on the interface of the configuration.
     pub(crate) fn has_in_place(&self, vip: usize) -> bool {
         self.spot_in_place(vip).is_some()

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use vipdrift_core::Path as HeartbeatPath;
 use vipdrift_platform::echo::EchoSocket;
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
+use vipdrift_platform::pipe::MessagePipe;
 use vipdrift_platform::{datagrams, echo, frames};
 
 use crate::config::{Resolved, plain};
@@ -51,7 +52,10 @@ pub(crate) struct Sockets {
     control: UnixListener,
     control_path: PathBuf,
     state: Option<File>,
+    events: Vec<File>,
     journal: Vec<File>,
+    /// Between brain and runner: the end of each.
+    pub(super) runner: Option<(MessagePipe, MessagePipe)>,
     port: u16,
 }
 
@@ -87,12 +91,15 @@ impl Sockets {
             control: listener,
             control_path: control.to_owned(),
             state: None,
+            events: Vec::new(),
             journal: Vec::new(),
+            runner: None,
             port: resolved.port,
         })
     }
 
-    /// Opens the state file in `folder`, which is made if it is missing. Answers whether it says "drained".
+    /// Opens the state file and those of the events in `folder`, which is made if it is missing. Answers whether the state is
+    /// "drained".
     ///
     /// # Errors
     /// Why there will be no memory of a drained node.
@@ -109,6 +116,15 @@ impl Sockets {
         // What cannot be read as "drained" counts as not drained, and is overwritten the next time.
         (&mut file).take(state::LONGEST).read_to_end(&mut content)?;
         self.state = Some(file);
+        let open = |name: &str| {
+            let options =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).clone();
+            options.open(folder.join(name))
+        };
+        // Without them nothing but the past is lost.
+        if let (Ok(first), Ok(second)) = (open("events.1"), open("events.2")) {
+            self.events = vec![first, second];
+        }
         Ok(state::says_drained(&content))
     }
 
@@ -131,7 +147,9 @@ impl Sockets {
         let mut all: Vec<_> = self.heartbeat.iter().map(|(_, socket)| socket.as_fd()).collect();
         all.extend([self.arp.as_fd(), self.neighbor.as_fd(), self.echo_v4.as_fd(), self.control.as_fd()]);
         all.extend(self.echo_v6.as_ref().map(AsFd::as_fd));
+        all.extend(self.runner.as_ref().map(|(brain, _)| brain.as_fd()));
         all.extend(self.state.as_ref().map(AsFd::as_fd));
+        all.extend(self.events.iter().map(AsFd::as_fd));
         all.extend(self.journal.iter().map(AsFd::as_fd));
         all
     }
@@ -145,7 +163,9 @@ impl Sockets {
             echo_v4: self.echo_v4.as_fd().as_raw_fd(),
             echo_v6: self.echo_v6.as_ref().map(|socket| socket.as_fd().as_raw_fd()),
             control: self.control.as_raw_fd(),
+            runner: self.runner.as_ref().map(|(brain, _)| brain.as_fd().as_raw_fd()),
             state: self.state.as_ref().map(AsRawFd::as_raw_fd),
+            events: self.events.iter().map(AsRawFd::as_raw_fd).collect(),
             journal: self.journal.iter().map(AsRawFd::as_raw_fd).collect(),
         }
     }

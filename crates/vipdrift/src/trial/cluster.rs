@@ -30,6 +30,8 @@ pub struct Options {
     pub cluster_lines: String,
     /// Lines added to the group `web`.
     pub web_lines: String,
+    /// The nodes' service is a process of its own, and `web` has a check that watches it.
+    pub service: bool,
     /// Daemons are started at once.
     pub start: bool,
 }
@@ -46,6 +48,7 @@ impl Options {
             gateway: true,
             cluster_lines: String::new(),
             web_lines: String::new(),
+            service: false,
             start: true,
         }
     }
@@ -60,6 +63,8 @@ pub struct NodeHandle {
     pub host: Host,
     /// The keeper, while it was started and not yet taken away.
     pub process: Option<Process>,
+    /// Its service, if that is a process of its own.
+    pub service: Option<Process>,
     /// Its configuration file.
     pub config: PathBuf,
     socket: PathBuf,
@@ -81,6 +86,8 @@ pub struct Cluster {
     directory: tempfile::TempDir,
 }
 
+/// Where each node keeps the id of its service's process.
+const SERVICE_PID: &str = "/run/service.pid";
 const NAMES: [&str; 5] = ["alpha", "bravo", "charlie", "delta", "echo"];
 /// Longest wait for anything that the daemon should do at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,6 +133,7 @@ impl Cluster {
                 name: (*name).to_owned(),
                 host,
                 process: None,
+                service: None,
                 config: own.join("vipdrift.toml"),
                 socket: own.join("control.sock"),
                 state: own.join("state"),
@@ -133,6 +141,9 @@ impl Cluster {
         }
         let mut cluster = Self { lab, nodes, client, gateway, options, log, directory };
         for index in 0..cluster.nodes.len() {
+            if cluster.options.service {
+                cluster.start_service(index)?;
+            }
             let text = cluster.config_text(index);
             fs::write(&cluster.nodes[index].config, text).map_err(file("vipdrift.toml"))?;
         }
@@ -160,6 +171,12 @@ impl Cluster {
         self.directory.path()
     }
 
+    /// Where files of a node are.
+    #[must_use]
+    pub fn directory_of(&self, index: usize) -> PathBuf {
+        self.directory.path().join(&self.nodes[index].name)
+    }
+
     /// The configuration of a node; nodes differ in the place of the control socket alone.
     #[must_use]
     pub fn config_text(&self, index: usize) -> String {
@@ -184,6 +201,9 @@ impl Cluster {
             Self::WEB[1],
             o.web_lines
         );
+        if o.service {
+            text += &format!("[[group.check]]\nname = \"service\"\nprocess = \"{SERVICE_PID}\"\n\n");
+        }
         text += &format!(
             "[[group]]\nname = \"calm\"\ninterface = \"lan\"\nvips = [\"{}/24\"]\nswitchover = \"hitless\"\n\n",
             Self::CALM
@@ -213,6 +233,23 @@ impl Cluster {
             }
         }
         self.wait_settled()
+    }
+
+    /// Starts the service of a node as a process of its own, whose end the check sees.
+    ///
+    /// # Errors
+    /// As [`TrialError`] says.
+    pub fn start_service(&mut self, index: usize) -> Result<(), TrialError> {
+        let node = &mut self.nodes[index];
+        node.host.stop_service();
+        let mut command = Command::new(&self.options.binary);
+        command.arg("demo-service").arg(&node.name);
+        let process = node.host.spawn(command)?;
+        let pid = process.pid();
+        let noted = node.host.run(|| fs::write(SERVICE_PID, format!("{pid}\n")));
+        noted.map_err(file("the file with the service's id"))?;
+        node.service = Some(process);
+        Ok(())
     }
 
     /// Starts the daemon on a node.

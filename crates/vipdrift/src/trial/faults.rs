@@ -32,11 +32,13 @@ pub enum Fault {
     ForeignHolder,
     /// The LAN falls into two parts, each with a holder and a reference, and heals.
     PartitionHealed,
+    /// The service behind the VIP is killed; its machine and the daemon are well.
+    ServiceFailed,
 }
 
 impl Fault {
     /// All of them, in the order in which the demo makes them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::HostDead,
         Self::BrainKilled,
         Self::BrainHung,
@@ -47,6 +49,7 @@ impl Fault {
         Self::HeartbeatsBlocked,
         Self::ForeignHolder,
         Self::PartitionHealed,
+        Self::ServiceFailed,
     ];
 
     /// Its name in the contract.
@@ -63,6 +66,7 @@ impl Fault {
             Self::HeartbeatsBlocked => "heartbeats_blocked",
             Self::ForeignHolder => "foreign_holder",
             Self::PartitionHealed => "partition_healed",
+            Self::ServiceFailed => "service_failed",
         }
     }
 
@@ -79,6 +83,7 @@ impl Fault {
             Self::SwitchoverHitless => "an operator moves the group (hitless)",
             Self::HeartbeatsBlocked => "a firewall drops all heartbeats; the LAN works",
             Self::ForeignHolder => "a host outside the cluster has the VIP when the nodes start",
+            Self::ServiceFailed => "the service behind the VIP is killed (kill -9), a process check sees it",
             Self::PartitionHealed => "the LAN is split for 2 s with a holder on each side, and heals",
         }
     }
@@ -89,6 +94,7 @@ impl Fault {
         match self {
             Self::HostDead => Some(Duration::from_millis(25)),
             Self::KeeperAndBrainKilled => Some(Duration::from_millis(15)),
+            Self::ServiceFailed => Some(Duration::from_millis(10)),
             Self::GracefulStop | Self::Switchover => Some(Duration::from_millis(5)),
             Self::BrainKilled | Self::BrainHung | Self::SwitchoverHitless | Self::HeartbeatsBlocked => {
                 Some(Duration::ZERO)
@@ -131,6 +137,7 @@ pub fn run(cluster: &mut Cluster, client: &Client, fault: Fault) -> Result<Outco
         Fault::HeartbeatsBlocked => heartbeats_blocked(cluster, client, victim)?,
         Fault::ForeignHolder => foreign_holder(cluster, client, victim)?,
         Fault::PartitionHealed => partition_healed(cluster, client, victim)?,
+        Fault::ServiceFailed => service_failed(cluster, client, victim)?,
     };
     let bound = match fault {
         // The holder lets go a moment after the first word that the heir serves.
@@ -342,6 +349,26 @@ fn foreign_holder(cluster: &mut Cluster, client: &Client, victim: usize) -> Resu
     outcome.stale = None;
     outcome.moved_to = cluster.holder(Cluster::WEB[0]).map(|index| cluster.nodes[index].name.clone());
     outcome.complaints.append(&mut complaints);
+    Ok(outcome)
+}
+
+fn service_failed(cluster: &mut Cluster, client: &Client, victim: usize) -> Result<Outcome, TrialError> {
+    let Some(pid) = cluster.nodes[victim].service.as_ref().map(vipdrift_lab::Process::pid) else {
+        return Err(TrialError::Unready {
+            what: "a service that can be killed".into(),
+            limit: Duration::ZERO,
+            state: "the cluster was made without one".into(),
+        });
+    };
+    let window = Window::open(cluster, client, &Cluster::WEB, victim);
+    cluster.signal(pid, Signal::SIGKILL);
+    let outcome = must_move(window, PATIENCE);
+    cluster.start_service(victim)?;
+    cluster.wait("the node is healthy again", PATIENCE, |cluster| {
+        cluster
+            .status(victim)
+            .is_ok_and(|status| status.groups[0].role == vipdrift_control::GroupRole::Standby)
+    })?;
     Ok(outcome)
 }
 

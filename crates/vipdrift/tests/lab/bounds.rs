@@ -27,6 +27,10 @@ pub(crate) fn graceful_stop_hands_over() {
     fault(Fault::GracefulStop);
 }
 
+pub(crate) fn service_killed_another_node_takes_over() {
+    fault(Fault::ServiceFailed);
+}
+
 pub(crate) fn strict_switchover_hands_over() {
     fault(Fault::Switchover);
 }

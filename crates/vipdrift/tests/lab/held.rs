@@ -12,7 +12,8 @@ pub(crate) fn vip_deleted_by_hand_is_mounted_again() {
     let cluster = cluster();
     let active = holder(&cluster);
     let host = &cluster.nodes[active].host;
-    for _ in 0..5 {
+    let mut longest = Duration::ZERO;
+    for _ in 0..20 {
         let since = Instant::now();
         host.delete_address("192.0.2.100/24").unwrap();
         host.delete_address("2001:db8::100/64").unwrap();
@@ -24,7 +25,12 @@ pub(crate) fn vip_deleted_by_hand_is_mounted_again() {
                 held.len() == 2 && held[1].to.is_none()
             })
         });
+        for vip in WEB {
+            let held = cluster.lab.observer().held_by(&cluster.nodes[active].name, vip, since);
+            longest = longest.max(held[1].from.duration_since(held[0].to.unwrap()));
+        }
     }
+    println!("deleted twenty times, longest without: {longest:?}");
     wait(&cluster, "it is said", |c| {
         let said = c.nodes[active].process.as_ref().unwrap().output();
         said.contains("somebody removed 192.0.2.100/24; mounted again")
@@ -103,6 +109,31 @@ pub(crate) fn drain_and_undrain() {
     cluster.drain(active, false).unwrap();
     settle(&cluster);
     assert_eq!(cluster.status(active).unwrap().groups[0].role, GroupRole::Standby, "sticky");
+}
+
+/// The holder is cut off from the others, with client and gateway on their side, and drained meanwhile.
+pub(crate) fn drain_during_a_partition() {
+    let cluster = cluster();
+    let active = holder(&cluster);
+    let since = Instant::now();
+    let old = cluster.nodes[active].host.clone();
+    let mut rest: Vec<_> = cluster.nodes.iter().map(|node| node.host.clone()).collect();
+    rest.remove(active);
+    rest.extend([cluster.client.clone(), cluster.gateway.clone().unwrap()]);
+    let rest: Vec<&vipdrift_lab::Host> = rest.iter().collect();
+    cluster.lab.partition(&[&[&old], &rest]).unwrap();
+    // Whatever it has noticed by now, it does what the operator wants.
+    assert!(cluster.drain(active, true).unwrap().starts_with("drained"));
+    wait(&cluster, "the other side has a holder", |c| c.holder(WEB[0]).is_some_and(|now| now != active));
+    let heir = holder(&cluster);
+    cluster.lab.heal().unwrap();
+    settle(&cluster);
+    assert_eq!(holder(&cluster), heir, "sticky");
+    assert_eq!(cluster.status(active).unwrap().groups[0].role, GroupRole::Drained);
+    assert!(cluster.lab.observer().two_reachable_holders(WEB[0], since).is_zero(), "{}", cluster.describe());
+    cluster.drain(active, false).unwrap();
+    settle(&cluster);
+    assert_eq!(cluster.status(active).unwrap().groups[0].role, GroupRole::Standby);
 }
 
 pub(crate) fn drained_survives_a_restart() {
@@ -188,4 +219,80 @@ pub(crate) fn foreign_holder_of_one_vip_among_many_is_noticed() {
     }
     stranger.delete_address("192.0.2.102/24").unwrap();
     settle(&cluster);
+}
+
+/// The real systemd-networkd on the holder's machine, which takes off addresses that it does not know when it starts.
+pub(crate) fn networkd_restarted_twenty_times_and_the_vip_comes_back() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/lib/systemd".into()]);
+    let networkd = folders.map(|folder| folder.join("systemd-networkd")).find(|file| file.exists());
+    let networkd = networkd.expect("systemd-networkd is missing: apt-get install -y systemd");
+    let mut cluster = with(|options| {
+        options.start = false;
+        // The interval of the default: at 10 ms peers take over what is away for 15.
+        options.heartbeat = Duration::from_millis(100);
+    });
+    let host = cluster.nodes[0].host.clone();
+    // It becomes a user of its own, which an ordinary user's namespace lacks: here that user is root.
+    let etc = host.private_etc().unwrap();
+    std::fs::write(etc.join("machine-id"), "00112233445566778899aabbccddeeff\n").unwrap();
+    for (file, entry) in
+        [("passwd", "systemd-network:x:0:0::/:/bin/false"), ("group", "systemd-network:x:0:")]
+    {
+        let text = std::fs::read_to_string(etc.join(file)).unwrap();
+        let others = text.lines().filter(|line| !line.starts_with("systemd-network:"));
+        let lines: Vec<&str> = others.chain([entry]).collect();
+        std::fs::write(etc.join(file), lines.join("\n") + "\n").unwrap();
+    }
+    host.run(|| {
+        // It looks for interfaces in a /sys of its own network, and waits for udev to have seen them: there is none here,
+        // so its word is given for it.
+        let mounted = Command::new("mount").args(["-t", "sysfs", "sysfs", "/sys"]).output().unwrap();
+        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+        std::fs::create_dir_all("/run/udev/data").unwrap();
+        let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+        std::fs::write(format!("/run/udev/data/n{index}"), "I:1\n").unwrap();
+        std::fs::create_dir_all("/run/systemd/network").unwrap();
+        let own = "[Match]\nName=eth0\n[Network]\nAddress=192.0.2.11/24\nAddress=2001:db8::11/64\nGateway=192.0.2.1\n";
+        std::fs::write("/run/systemd/network/10-eth0.network", own).unwrap();
+    });
+    let restart = |pause: u64| {
+        let mut command = Command::new(&networkd);
+        command.env("SYSTEMD_LOG_TARGET", "console");
+        let process = host.spawn(command).unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        assert!(process.ended().is_none(), "{}", process.output());
+        process.kill(Signal::SIGTERM).unwrap();
+        process.wait(Instant::now() + PATIENCE);
+    };
+    // From now on the machine's own addresses are networkd's.
+    restart(1500);
+    cluster.start_all().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(holder(&cluster), 0);
+    let (mut longest, mut taken) = (Duration::ZERO, 0);
+    for _ in 0..20 {
+        let since = Instant::now();
+        restart(300);
+        wait(&cluster, "both VIPs", |c| WEB.iter().all(|&vip| c.holder(vip) == Some(0)));
+        for vip in WEB {
+            let held = cluster.lab.observer().held_by("alpha", vip, since);
+            taken += held.len() - 1;
+            for pair in held.windows(2) {
+                longest = longest.max(pair[1].from.duration_since(pair[0].to.unwrap()));
+            }
+        }
+    }
+    // Told to, it leaves them alone.
+    let since = Instant::now();
+    host.run(|| {
+        let path = "/run/systemd/network/10-eth0.network";
+        let text = std::fs::read_to_string(path).unwrap();
+        std::fs::write(path, text + "KeepConfiguration=yes\n").unwrap();
+    });
+    (0..3).for_each(|_| restart(300));
+    let held = cluster.lab.observer().held_by("alpha", WEB[0], since);
+    assert!(held.len() == 1 && held[0].to.is_none(), "{held:?}");
+    println!("networkd took VIPs off {taken} times, longest without: {longest:?}");
+    assert!(taken > 0, "networkd does take them off");
+    assert_eq!(cluster.status(0).unwrap().groups[0].term, 1, "and it never moved\n{}", cluster.describe());
 }

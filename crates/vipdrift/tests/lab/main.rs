@@ -7,14 +7,20 @@ mod bounds;
 mod held;
 mod identity;
 mod journal;
+mod load;
 mod network;
+mod reload;
+mod services;
 mod support;
 
 use bounds::*;
 use held::*;
 use identity::*;
 use journal::*;
+use load::*;
 use network::*;
+use reload::*;
+use services::*;
 
 vipdrift_lab::tests![
     brain_killed_nothing_moves_and_nothing_is_lost,
@@ -26,6 +32,7 @@ vipdrift_lab::tests![
     power_off_another_node_takes_over,
     silent_cut_the_active_node_lets_go_by_itself,
     graceful_stop_hands_over,
+    service_killed_another_node_takes_over,
     strict_switchover_hands_over,
     hitless_switchover_loses_nothing,
     heartbeats_blocked_nothing_moves,
@@ -33,12 +40,14 @@ vipdrift_lab::tests![
     partition_heals_to_one_holder,
     frozen_node_says_nothing_until_it_has_asked,
     vip_deleted_by_hand_is_mounted_again,
+    networkd_restarted_twenty_times_and_the_vip_comes_back,
     vip_added_by_hand_on_a_standby_is_removed,
     leftover_vip_is_removed_at_start,
     other_addresses_are_never_touched,
     foreign_holder_of_one_vip_among_many_is_noticed,
     random_loss_moves_nothing,
     drain_and_undrain,
+    drain_during_a_partition,
     drained_survives_a_restart,
     vips_are_never_source_addresses,
     the_brain_has_no_privileges,
@@ -57,4 +66,25 @@ vipdrift_lab::tests![
     replayed_journals_give_the_same_decisions,
     altered_or_damaged_journal_is_told_with_its_place,
     journal_that_cannot_be_kept_is_said_and_hinders_nothing,
+    failing_check_moves_the_vip_and_names_its_reason,
+    deleted_check_program_moves_the_vip,
+    hanging_check_program_moves_the_vip_and_leaves_no_process,
+    service_process_that_dies_moves_the_vip,
+    when_all_are_ill_the_holder_keeps_the_vip,
+    demoting_check_moves_the_vip_to_a_healthy_node_only,
+    checks_that_nobody_runs_do_not_pass,
+    brain_killed_with_checks_nothing_moves,
+    hooks_run_in_the_order_of_events,
+    fifty_flips_neither_reorder_hooks_nor_pile_them_up,
+    hanging_hook_holds_nothing_up,
+    decisions_are_kept_with_their_evidence_over_a_restart,
+    rolling_reload_adds_a_vip_the_holder_first,
+    rolling_reload_adds_a_vip_the_holder_last,
+    reload_with_a_mistake_changes_nothing,
+    reload_removes_vips_groups_and_nodes,
+    reload_asks_the_network_for_new_vips,
+    hanging_checks_a_full_log_and_busy_cores_move_nothing,
+    keys_are_changed_live,
+    a_new_binary_takes_over_without_moving_the_vip,
+    checks_and_hooks_over_a_reload,
 ];

@@ -23,7 +23,7 @@ pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Cluster {
 
 /// Makes a fault of the contract on a fresh cluster; everything must be as it should be.
 pub(crate) fn fault(fault: Fault) {
-    let mut cluster = cluster();
+    let mut cluster = with(|options| options.service = fault == Fault::ServiceFailed);
     let vips = fault.vips();
     let client = cluster.client.client(&vips).unwrap();
     let outcome = run(&mut cluster, &client, fault).unwrap_or_else(|error| panic!("{error}"));

@@ -37,7 +37,8 @@ const HITLESS: u8 = 0x08;
 const HEIR: u8 = 0x10;
 const OWN_MAC: u8 = 0x20;
 const ANSWERED_BY: u8 = 0x40;
-const GROUP_FLAGS: u8 = MOUNTED | CLAIMING | PROVING | HITLESS | HEIR | OWN_MAC | ANSWERED_BY;
+const DEMOTED: u8 = 0x80;
+const GROUP_FLAGS: u8 = MOUNTED | CLAIMING | PROVING | HITLESS | HEIR | OWN_MAC | ANSWERED_BY | DEMOTED;
 
 /// The signed datagram that says `message`, never longer than [`MAX_DATAGRAM`].
 ///
@@ -228,6 +229,7 @@ fn put_states(out: &mut Vec<u8>, states: &States) {
                 | flag(CLAIMING, group.claiming)
                 | flag(PROVING, group.proving)
                 | flag(HITLESS, group.hitless)
+                | flag(DEMOTED, group.demoted)
                 | flag(HEIR, group.heir.is_some())
                 | flag(OWN_MAC, group.mac.is_some())
                 | flag(ANSWERED_BY, group.answered_by.is_some()),
@@ -277,6 +279,7 @@ fn take_group(reader: &mut Reader<'_>) -> Result<GroupState, Malformed> {
         claiming: flags & CLAIMING != 0,
         proving: flags & PROVING != 0,
         hitless: flags & HITLESS != 0,
+        demoted: flags & DEMOTED != 0,
         heir: when(flags & HEIR != 0, || need(reader.u64()).map(NodeId))?,
         mac: when(flags & OWN_MAC != 0, || need(reader.array()).map(Mac))?,
         answered_by: when(flags & ANSWERED_BY != 0, || need(reader.array()).map(Mac))?,

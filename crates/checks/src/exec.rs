@@ -1,0 +1,288 @@
+//! Does a program end with status 0?
+//!
+//! It runs in a process group of its own, and nothing of that group is left when the look is over: neither what it left
+//! behind nor, after the timeout, the program itself.
+
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use vipdrift_platform::process;
+use vipdrift_platform::readable::Readable;
+
+use crate::check::Exec;
+use crate::output::{KEPT, Outcome, plain};
+
+/// What a pipe takes at once, with the system's ordinary limits.
+const PIPE: usize = 32 * 1024;
+/// Where programs that a program names are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Runs it as a check, for `limit` at most: nothing of it is left.
+pub(crate) async fn look(exec: &Exec, limit: Duration) -> Outcome {
+    run_program(exec, Vec::new(), limit, Rest::Ends).await
+}
+
+/// What becomes of what a program leaves in its process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// It ends with the program.
+    Ends,
+    /// It stays, unless the program took too long.
+    Stays,
+}
+
+/// Runs a program without a shell and waits for its end, for `limit` at most; then it is killed, with its process group.
+/// It reads `input`, which should be short: what does not fit a pipe is left out. Its output is kept in part. What it
+/// leaves running should have closed its output: nobody reads it any more.
+///
+/// To be called in a runtime whose blocking threads live as long as the process does: a program ends with the thread
+/// that has started it.
+pub async fn run_program(exec: &Exec, input: Vec<u8>, limit: Duration, rest: Rest) -> Outcome {
+    let deadline = Instant::now() + limit;
+    let program = exec.command.first().cloned().unwrap_or_default();
+    let (send, started) = oneshot::channel();
+    let command = command(exec);
+    // A program on a file system that hangs takes its time to start.
+    tokio::task::spawn_blocking(move || {
+        // Whoever does not wait for it any more does not get it: it is dropped, which ends it.
+        let _ = send.send(start(command, &input));
+    });
+    let started = match timeout_at(deadline, started).await {
+        Ok(Ok(started)) => started,
+        Ok(Err(_)) => return Outcome::bad(format!("cannot start {program}")),
+        Err(_) => return Outcome::bad(format!("{program} did not start within {}", show(limit))),
+    };
+    let mut running = match started {
+        Ok(running) => running,
+        Err(error) => return Outcome::bad(format!("cannot run {program}: {}", plain(&error))),
+    };
+    let mut output = Vec::new();
+    match timeout_at(deadline, running.end(&mut output, rest)).await {
+        Ok(Ok(status)) => judge(status, &output),
+        Ok(Err(error)) => Outcome::bad(format!("cannot watch {program}: {}", plain(&error))).with(&output),
+        Err(_) => {
+            Outcome::bad(format!("{program} did not end within {} and was killed", show(limit))).with(&output)
+        }
+    }
+}
+
+fn judge(status: ExitStatus, output: &[u8]) -> Outcome {
+    let first = String::from_utf8_lossy(output);
+    let line = first.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let line: String = line.chars().filter(|c| !c.is_control()).take(120).collect();
+    let said = if line.is_empty() { String::new() } else { format!(": {line}") };
+    let outcome = match (status.code(), status.signal()) {
+        (Some(0), _) => Outcome::good(format!("exit status 0{said}")),
+        (Some(code), _) => Outcome::bad(format!("exit status {code}{said}")),
+        (None, signal) => Outcome::bad(format!("killed by signal {}{said}", signal.unwrap_or_default())),
+    };
+    outcome.with(output)
+}
+
+fn show(span: Duration) -> String {
+    if span < Duration::from_secs(10) {
+        format!("{} ms", span.as_millis())
+    } else {
+        format!("{} s", span.as_secs())
+    }
+}
+
+fn command(exec: &Exec) -> Command {
+    let mut words = exec.command.iter();
+    let mut command = Command::new(words.next().map_or("", String::as_str));
+    command.args(words).env_clear().env("PATH", PATH).envs(exec.environment.iter().cloned());
+    command.current_dir("/").stdin(Stdio::null()).process_group(0);
+    if let Some(account) = &exec.account {
+        command.uid(account.uid).gid(account.gid);
+    }
+    process::end_with_parent(&mut command);
+    command
+}
+
+fn start(mut command: Command, input: &[u8]) -> io::Result<Running> {
+    let (output, said) = io::pipe()?;
+    command.stdout(said.try_clone()?).stderr(said);
+    if !input.is_empty() {
+        let (read, mut write) = io::pipe()?;
+        // A pipe takes that much at once (pipe(7)), so this waits for nobody.
+        write.write_all(&input[..input.len().min(PIPE)])?;
+        command.stdin(read);
+    }
+    let child = command.spawn()?;
+    // The command holds the other end of the pipe.
+    drop(command);
+    let mut running = Running { child, pidfd: None, output: Some(output.into()), over: false };
+    running.pidfd = Some(process::watch(running.child.id())?);
+    Ok(running)
+}
+
+/// A program that runs, and its process group. Dropping it kills both.
+struct Running {
+    child: Child,
+    pidfd: Option<OwnedFd>,
+    output: Option<OwnedFd>,
+    over: bool,
+}
+
+impl Running {
+    /// Waits for its end, whoever else may hold its output open.
+    async fn end(&mut self, kept: &mut Vec<u8>, rest: Rest) -> io::Result<ExitStatus> {
+        let pidfd = self.pidfd.take().ok_or(io::ErrorKind::InvalidInput)?;
+        let pidfd = Readable::new(pidfd)?;
+        let output = self.output.take().ok_or(io::ErrorKind::InvalidInput)?;
+        let output = Receiver::from_owned_fd(output)?;
+        let mut open = true;
+        loop {
+            tokio::select! {
+                ended = pidfd.stays() => {
+                    ended?;
+                    break;
+                }
+                ready = output.readable(), if open => {
+                    ready?;
+                    open = read(&output, kept);
+                }
+            }
+        }
+        read(&output, kept);
+        self.over = true;
+        // Its id is its own until it is reaped, and so is that of its group.
+        if rest == Rest::Ends {
+            self.kill();
+        }
+        self.child.wait()
+    }
+
+    fn kill(&self) {
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.over {
+            self.kill();
+            // One that the kernel cannot end at once is left as a zombie rather than waited for.
+            for _ in 0..20 {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// Reads what is there. False when nothing more will come.
+fn read(output: &Receiver, kept: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    // A program that writes faster than this reads must not keep it here.
+    for _ in 0..64 {
+        match output.try_read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => {
+                kept.extend_from_slice(&buffer[..length]);
+                if kept.len() > 2 * KEPT {
+                    kept.drain(..kept.len() - KEPT);
+                }
+            }
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Exec {
+        let command = ["/bin/sh", "-c", script].map(str::to_owned).into();
+        Exec { command, account: None, environment: vec![("GREETING".into(), "hello".into())] }
+    }
+
+    async fn run(exec: &Exec) -> Outcome {
+        look(exec, Duration::from_secs(5)).await
+    }
+
+    #[tokio::test]
+    async fn status_and_last_line_make_the_summary() {
+        let outcome = run(&sh("echo $GREETING; echo to the log >&2; exit 3")).await;
+        assert_eq!((outcome.good, outcome.summary.as_str()), (false, "exit status 3: to the log"));
+        assert_eq!(outcome.output, "hello\nto the log");
+        assert_eq!(run(&sh("exit 0")).await, Outcome::good("exit status 0"));
+        assert_eq!(run(&sh("kill -9 $$")).await.summary, "killed by signal 9");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_run_has_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        let exec = |path: &std::path::Path| Exec {
+            command: vec![path.display().to_string()],
+            account: None,
+            environment: vec![],
+        };
+        let shown = path.display();
+        let outcome = run(&exec(&path)).await;
+        assert_eq!(outcome.summary, format!("cannot run {shown}: no such file or directory"));
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        let outcome = run(&exec(&path)).await;
+        assert_eq!(outcome.summary, format!("cannot run {shown}: permission denied"));
+    }
+
+    #[tokio::test]
+    async fn a_hanging_program_ends_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let script = format!("sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
+        let outcome = look(&sh(&script), Duration::from_millis(300)).await;
+        assert_eq!(outcome.summary, "/bin/sh did not end within 300 ms and was killed");
+        assert_none_left(&pids).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_ends_with_it_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let begun = std::time::Instant::now();
+        // It holds the output open.
+        let outcome = run(&sh(&format!("sleep 1000 & echo $! > {}; echo done", pids.display()))).await;
+        assert_eq!(outcome.summary, "exit status 0: done");
+        assert!(begun.elapsed() < Duration::from_secs(4));
+        assert_none_left(&pids).await;
+    }
+
+    async fn assert_none_left(pids: &std::path::Path) {
+        let pids = std::fs::read_to_string(pids).unwrap();
+        assert!(!pids.trim().is_empty());
+        for _ in 0..200 {
+            let lives = |pid: &&str| {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                !stat.is_empty() && !stat.contains(") Z ")
+            };
+            if !pids.split_whitespace().any(|pid| lives(&pid)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("some of {pids:?} live on");
+    }
+
+    #[tokio::test]
+    async fn endless_output_is_cut() {
+        let outcome = look(&sh("yes; exit 1"), Duration::from_millis(200)).await;
+        assert!(!outcome.good);
+        assert!(outcome.output.len() <= KEPT && outcome.output.ends_with("y"), "{}", outcome.output.len());
+    }
+}

@@ -1,0 +1,145 @@
+//! Is an HTTP request answered as expected?
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Body, Bytes};
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use regex::Regex;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::check::Http;
+use crate::output::{Outcome, plain};
+use crate::tls;
+
+/// A body is read so far, in bytes.
+const LONGEST: usize = 256 * 1024;
+
+/// A request that is made again and again.
+pub(crate) struct Asker {
+    http: Http,
+    uri: Uri,
+    body: Option<Regex>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Asker {
+    /// # Errors
+    /// The URL or the expression is not one.
+    pub(crate) fn new(http: &Http) -> Result<Self, String> {
+        let uri: Uri = http.url.parse().map_err(|error| format!("{}: {error}", http.url))?;
+        if uri.host().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(format!("{}: expected http://HOST/… or https://HOST/…", http.url));
+        }
+        let body = http.body.as_deref().map(Regex::new).transpose().map_err(|error| error.to_string())?;
+        Ok(Self { http: http.clone(), uri, body, tls: None })
+    }
+
+    pub(crate) async fn look(&mut self) -> Outcome {
+        match self.ask().await {
+            Ok(outcome) => outcome,
+            Err(why) => Outcome::bad(why),
+        }
+    }
+
+    async fn ask(&mut self) -> Result<Outcome, String> {
+        let secure = self.uri.scheme_str() == Some("https");
+        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = self.uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let stream = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(|error| format!("{host} port {port}: {}", plain(&error)))?;
+        let _ = stream.set_nodelay(true);
+        let _ = stream.set_zero_linger();
+        if !secure {
+            return self.talk(stream).await;
+        }
+        let config = match &self.tls {
+            Some(config) => Arc::clone(config),
+            None => {
+                let http = self.http.clone();
+                let made = tokio::task::spawn_blocking(move || tls::config(&http)).await;
+                let config = made.map_err(|error| error.to_string())??;
+                Arc::clone(self.tls.insert(config))
+            }
+        };
+        let named = self.http.host.as_deref().map_or(host.as_str(), without_port);
+        let name = ServerName::try_from(named.to_owned()).map_err(|error| format!("{named}: {error}"))?;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
+        self.talk(stream.map_err(|error| format!("TLS with {named}: {}", plain(&error)))?).await
+    }
+
+    async fn talk(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Outcome, String> {
+        let broken = |error: hyper::Error| format!("no HTTP answer: {error}");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        let host = self.http.host.as_deref().unwrap_or(authority);
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request::get(path)
+            .header(HOST, host)
+            .header(USER_AGENT, concat!("vipdrift/", env!("CARGO_PKG_VERSION")))
+            .header(CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        let exchange = async {
+            let answer = sender.send_request(request).await.map_err(broken)?;
+            self.judge(answer).await
+        };
+        // The connection is driven along with the exchange, and dropped with it when the look takes too long.
+        tokio::pin!(exchange);
+        tokio::select! {
+            biased;
+            outcome = &mut exchange => outcome,
+            ended = connection => {
+                ended.map_err(broken)?;
+                exchange.await
+            }
+        }
+    }
+
+    async fn judge(&self, answer: Response<hyper::body::Incoming>) -> Result<Outcome, String> {
+        let status = answer.status().as_u16();
+        let good = self.http.status.iter().any(|range| range.contains(&status));
+        if good && self.body.is_none() {
+            return Ok(Outcome::good(format!("status {status}")));
+        }
+        let mut answer = answer.into_body();
+        let mut body = Vec::new();
+        while body.len() < LONGEST && !answer.is_end_stream() {
+            match answer.frame().await {
+                Some(Ok(frame)) => body.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
+                // What has come so far may be enough to see what is wrong.
+                Some(Err(error)) if good => {
+                    return Err(format!("status {status}, and the body broke off: {error}"));
+                }
+                _ => break,
+            }
+        }
+        let text = String::from_utf8_lossy(&body);
+        let outcome = match &self.body {
+            _ if !good => Outcome::bad(format!("status {status}")),
+            Some(pattern) if !pattern.is_match(&text) => {
+                Outcome::bad(format!("status {status}, and the body does not match {pattern}"))
+            }
+            _ => Outcome::good(format!("status {status}, and the body matches")),
+        };
+        Ok(outcome.with(&body))
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.trim_matches(['[', ']']),
+        _ => host,
+    }
+}

@@ -1,0 +1,24 @@
+//! Health checks: is a service on this machine, or a machine beside it, as it should be?
+//!
+//! A [`Check`] says what is looked at and how often; [`run`] looks, for as long as it is let, and reports what it finds.
+//! Processes and systemd units are watched by events, so that the end of a service is known when it happens; everything
+//! else is asked at an interval. What cannot be looked at counts as failing.
+
+mod check;
+mod exec;
+mod file;
+mod http;
+mod icmp;
+mod output;
+mod process;
+mod run;
+mod tally;
+mod tcp;
+mod tls;
+mod unit;
+
+pub use check::{Account, Check, Exec, Http, Probe, Subject};
+pub use exec::{Rest, run_program};
+pub use icmp::Pinger;
+pub use output::Outcome;
+pub use run::{Report, Tools, run};

@@ -1,0 +1,165 @@
+//! Health checks, as far as decisions go: what a failing one means for its group.
+
+use serde::{Deserialize, Serialize};
+use vipdrift_wire::heartbeat::NodeId;
+
+use crate::action::{Action, Decision};
+use crate::config::{AllUnhealthy, Effect};
+use crate::event::CarryCheck;
+use crate::group::State;
+use crate::node::Node;
+use crate::snapshot::RoleName;
+use crate::time::Timestamp;
+use crate::timer::Timer;
+
+/// What is known of a check.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Check {
+    /// Why it fails; `None`: it passes.
+    pub(crate) failing: Option<String>,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// It has had a result.
+    pub(crate) reported: bool,
+}
+
+impl Check {
+    pub(crate) fn new(passing: bool) -> Self {
+        let failing = if passing { None } else { Some("no result yet".to_owned()) };
+        Self { failing, since: Timestamp::ZERO, reported: false }
+    }
+}
+
+impl Node {
+    /// What an earlier brain knew holds until something else is heard: a VIP does not move for a result that is on its
+    /// way.
+    pub(crate) fn resume_checks(&mut self, failing: &[CarryCheck]) {
+        for (config, check) in self.config.checks.iter().zip(&mut self.checks) {
+            let group = self.groups[config.group.0].id.0;
+            let known = failing.iter().find(|known| known.group == group && known.check == config.name);
+            check.failing = known.map(|known| known.why.clone());
+        }
+    }
+
+    pub(crate) fn on_check(&mut self, index: usize, failing: Option<String>) {
+        let Some(check) = self.checks.get_mut(index) else { return };
+        let (fails, reported) = (failing.is_some(), std::mem::replace(&mut check.reported, true));
+        let changed = check.failing.is_some() != fails;
+        if changed || !reported {
+            check.since = self.now;
+        }
+        if check.failing == failing {
+            return;
+        }
+        check.failing = failing;
+        let config = &self.config.checks[index];
+        let (group, name) = (config.group.0, config.name.clone());
+        self.forgotten = true;
+        self.touch(group);
+        self.revisit(group);
+        if !changed && reported {
+            return;
+        }
+        let of = self.group_name(group).to_owned();
+        match self.checks[index].failing.clone() {
+            None => self.note(format!("{of}: check {name} passes")),
+            Some(why) => {
+                let effect = match self.config.checks[index].effect {
+                    Effect::Fault if self.keeps_unhealthy(group) => {
+                        "; no other node is healthy, keeping the VIPs"
+                    }
+                    Effect::Fault => "",
+                    Effect::Demote => "; this node comes behind healthy ones",
+                };
+                self.warn(format!("{of}: check {name} fails: {why}{effect}"));
+            }
+        }
+    }
+
+    /// Checks of the group with this effect that fail, a sentence each.
+    pub(crate) fn failing_checks(&self, group: usize, effect: Effect) -> impl Iterator<Item = String> {
+        let of_group = self.groups[group].checks.iter();
+        of_group.filter(move |&&index| self.config.checks[index].effect == effect).filter_map(|&index| {
+            let why = self.checks[index].failing.as_ref()?;
+            Some(format!("check {} fails: {why}", self.config.checks[index].name))
+        })
+    }
+
+    /// Some check says that this node should hold the group only if no other can.
+    pub(crate) fn is_demoted(&self, group: usize) -> bool {
+        self.failing_checks(group, Effect::Demote).next().is_some()
+    }
+
+    /// The same of any node.
+    pub(crate) fn is_node_demoted(&self, group: usize, id: NodeId) -> bool {
+        if id == self.config.id {
+            return self.is_demoted(group);
+        }
+        let peer = self.peer_index(id).map(|index| &self.peers[index]);
+        peer.and_then(|peer| peer.remote(self.groups[group].id)).is_some_and(|state| state.demoted)
+    }
+
+    /// This node holds the group, and nobody is known who could hold it better: a failing check is no reason to leave the
+    /// clients with nobody at all.
+    pub(crate) fn keeps_unhealthy(&self, group: usize) -> bool {
+        self.config.groups[group].all_unhealthy == AllUnhealthy::Keep
+            && self.groups[group].wants_vips()
+            && !self.config.groups[group]
+                .order
+                .iter()
+                .any(|&id| self.heir_is_ready(group, id) && !self.groups[group].refused.contains_key(&id))
+    }
+
+    /// A demoted holder hands the group to a node that is not. True if it does.
+    pub(crate) fn gives_way(&mut self, group: usize) -> bool {
+        let Some(why) = self.failing_checks(group, Effect::Demote).next() else { return false };
+        let now = self.now;
+        let id = self.groups[group].id;
+        for node in self.config.groups[group].order.clone() {
+            let Some(index) = self.peer_index(node) else { continue };
+            if !self.heir_is_ready(group, node) {
+                continue;
+            }
+            // Not set for one that is demoted itself; later than now for one that was offered the group in vain.
+            let Some(since) = self.peers[index].groups.get(&id).and_then(|remote| remote.standby_since)
+            else {
+                continue;
+            };
+            let refused = self.groups[group].refused.get(&node).map(|refused| refused.until);
+            let due = refused.map_or(since, |until| until.max(since));
+            if now < due {
+                self.timers.set_sooner(Timer::Revisit(group), due);
+                continue;
+            }
+            self.groups[group].failing_back = Some(node);
+            let reason = format!("{why}; {} is healthy", self.node_name(node));
+            self.begin_handover(group, node, reason);
+            return true;
+        }
+        false
+    }
+
+    /// Records what has become of groups that this node does not hold.
+    pub(crate) fn record_idle(&mut self, touched: &std::collections::BTreeSet<usize>) {
+        for &group in touched {
+            let known = self.interfaces[self.config.groups[group].interface.0].facts.is_some();
+            if !known || self.leaving || !matches!(self.groups[group].state, State::Standby) {
+                continue;
+            }
+            let to = self.idle_role(group);
+            let from = std::mem::replace(&mut self.groups[group].shown, to);
+            if from == to {
+                continue;
+            }
+            let reason = match to {
+                RoleName::Standby | RoleName::Active => "nothing is wrong any more".to_owned(),
+                RoleName::Fault | RoleName::Drained => self.ineligible_reason(group),
+            };
+            let (term, group) = (self.groups[group].term, self.group_index(group));
+            self.act(Action::Record(Decision { group, from, to, term, reason, evidence: Vec::new() }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

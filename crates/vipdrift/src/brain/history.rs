@@ -1,0 +1,325 @@
+//! What this node has decided and noticed: the last of it in memory, more of it on the disk, over restarts.
+//!
+//! Two files take turns: when one is full, the other is emptied and goes on. A thread of its own writes, so that a disk that
+//! hangs keeps nobody but itself; what cannot be written meanwhile is in memory all the same.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use vipdrift_control::{Event, EventKind, EventsRequest};
+use vipdrift_core::{Decision, Note};
+
+use crate::journal::replay::role;
+use crate::log::Log;
+
+/// Events in memory.
+const KEPT: usize = 2000;
+/// A file is full when it is longer than this, in bytes.
+const FULL: u64 = 1 << 20;
+/// Events that wait for the disk; more are not written.
+const WAITING: usize = 1000;
+/// The longest wait for an event.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Evidence of one event, in lines.
+const LINES: usize = 40;
+
+/// Something that has happened, on its way here.
+#[derive(Debug)]
+pub(super) struct News {
+    at: jiff::Timestamp,
+    event: Event,
+}
+
+impl News {
+    /// A decision about a group of this name.
+    pub(super) fn decision(group: &str, decision: &Decision, evidence: Vec<String>) -> Self {
+        let mut evidence = evidence;
+        evidence.truncate(LINES);
+        Self::new(Event {
+            group: Some(group.to_owned()),
+            from: Some(role(decision.from).to_owned()),
+            to: Some(role(decision.to).to_owned()),
+            term: Some(decision.term),
+            reason: decision.reason.clone(),
+            evidence,
+            ..blank(EventKind::Decision)
+        })
+    }
+
+    /// Anything else. One about a group begins with its name.
+    pub(super) fn note(note: &Note, groups: &[vipdrift_core::GroupConfig]) -> Self {
+        let about = note.text.split_once(": ").and_then(|(name, rest)| {
+            groups.iter().any(|group| group.name == name).then(|| (name.to_owned(), rest.to_owned()))
+        });
+        let kind = if note.warning { EventKind::Warning } else { EventKind::Note };
+        let (group, reason) = match about {
+            Some((group, rest)) => (Some(group), rest),
+            None => (None, note.text.clone()),
+        };
+        Self::new(Event { group, reason, ..blank(kind) })
+    }
+
+    fn new(event: Event) -> Self {
+        Self { at: jiff::Timestamp::now(), event }
+    }
+}
+
+fn blank(kind: EventKind) -> Event {
+    Event {
+        seq: 0,
+        at: String::new(),
+        kind,
+        group: None,
+        from: None,
+        to: None,
+        term: None,
+        reason: String::new(),
+        evidence: Vec::new(),
+    }
+}
+
+/// See the module.
+pub(super) struct History {
+    events: std::sync::Mutex<VecDeque<Event>>,
+    disk: Option<SyncSender<Event>>,
+    news: Notify,
+}
+
+impl History {
+    /// Reads what the files hold, and goes on behind it.
+    pub(super) fn open(files: Vec<File>, log: &Log) -> Self {
+        let (events, disk) = match <[File; 2]>::try_from(files) {
+            Ok(files) => match recall(files) {
+                Ok((events, writer)) => (events, start(writer, log)),
+                Err(error) => {
+                    let why = crate::config::plain(&error);
+                    log.warning(format_args!(
+                        "events of earlier lives cannot be read, and none will be kept: {why}"
+                    ));
+                    (VecDeque::new(), None)
+                }
+            },
+            Err(_) => (VecDeque::new(), None),
+        };
+        Self { events: events.into(), disk, news: Notify::new() }
+    }
+
+    pub(super) fn add(&self, news: News) {
+        let News { at, mut event } = news;
+        event.at = at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        let mut events = self.lock();
+        event.seq = events.back().map_or(1, |last| last.seq + 1);
+        if events.len() >= KEPT {
+            events.pop_front();
+        }
+        events.push_back(event.clone());
+        drop(events);
+        if let Some(disk) = &self.disk {
+            let _ = disk.try_send(event);
+        }
+        self.news.notify_waiters();
+    }
+
+    /// What is wanted, after the wait that is wanted.
+    pub(super) async fn select(&self, request: &EventsRequest) -> Vec<Event> {
+        let wait = Duration::from_millis(request.wait_ms.unwrap_or(0)).min(LONGEST);
+        let look = async {
+            loop {
+                let told = self.news.notified();
+                tokio::pin!(told);
+                // From here on nothing is missed.
+                told.as_mut().enable();
+                let found = self.found(request);
+                if !found.is_empty() {
+                    return found;
+                }
+                told.await;
+            }
+        };
+        timeout(wait, look).await.unwrap_or_else(|_| self.found(request))
+    }
+
+    fn found(&self, request: &EventsRequest) -> Vec<Event> {
+        let events = self.lock();
+        let wanted = |event: &&Event| {
+            request.after.is_none_or(|after| event.seq > after)
+                && request.group.as_ref().is_none_or(|group| event.group.as_ref() == Some(group))
+        };
+        let mut found: Vec<Event> =
+            events.iter().rev().filter(wanted).take(request.limit.unwrap_or(KEPT)).cloned().collect();
+        found.reverse();
+        found
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Event>> {
+        self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Which file is written, and how long it is.
+struct Writer {
+    files: [File; 2],
+    current: usize,
+    length: u64,
+}
+
+fn recall(mut files: [File; 2]) -> io::Result<(VecDeque<Event>, Writer)> {
+    let mut events = VecDeque::new();
+    let mut lasts = [(0, 0); 2];
+    for (file, last) in files.iter_mut().zip(&mut lasts) {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.take(FULL * 2).read_to_end(&mut bytes)?;
+        // A line that is not whole was being written when the machine died: the next goes in its place.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines = bytes[..whole].split(|byte| *byte == b'\n');
+        let read = lines.filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+        let read: Vec<Event> = read.collect();
+        *last = (read.iter().map(|event| event.seq).max().unwrap_or(0), whole as u64);
+        events.extend(read);
+    }
+    events.make_contiguous().sort_by_key(|event| event.seq);
+    while events.len() > KEPT {
+        events.pop_front();
+    }
+    let current = usize::from(lasts[1].0 > lasts[0].0);
+    Ok((events, Writer { files, current, length: lasts[current].1 }))
+}
+
+fn start(writer: Writer, log: &Log) -> Option<SyncSender<Event>> {
+    let (send, events) = sync_channel(WAITING);
+    let told = log.clone();
+    let thread = std::thread::Builder::new().name("events".into()).stack_size(256 * 1024);
+    let started = thread.spawn(move || write(writer, &events, &told));
+    started.map_err(|error| log.warning(format_args!("no events will be kept: {error}"))).ok().map(|_| send)
+}
+
+fn write(mut writer: Writer, events: &Receiver<Event>, log: &Log) {
+    let mut failed = false;
+    while let Ok(event) = events.recv() {
+        match writer.write(&event) {
+            Ok(()) => failed = false,
+            Err(error) => {
+                if !std::mem::replace(&mut failed, true) {
+                    let why = crate::config::plain(&error);
+                    log.warning(format_args!("events cannot be kept over a restart: {why}; trying on"));
+                }
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn write(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        if self.length + line.len() as u64 > FULL {
+            self.current = 1 - self.current;
+            self.length = 0;
+        }
+        let file = &mut self.files[self.current];
+        // Also cuts off what was not whole.
+        file.set_len(self.length)?;
+        file.seek(SeekFrom::Start(self.length))?;
+        file.write_all(&line)?;
+        self.length += line.len() as u64;
+        file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &std::path::Path) -> Vec<File> {
+        let open = |name| {
+            File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(folder.join(name))
+                .unwrap()
+        };
+        vec![open("events.1"), open("events.2")]
+    }
+
+    fn note(text: &str) -> News {
+        News::note(&Note { warning: false, text: text.to_owned() }, &[])
+    }
+
+    fn all(events: &VecDeque<Event>) -> Vec<(u64, &str)> {
+        events.iter().map(|event| (event.seq, event.reason.as_str())).collect()
+    }
+
+    #[test]
+    fn numbers_go_on_over_a_restart_and_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        for life in 0..3 {
+            let (mut events, mut writer) = recall(files(folder.path()).try_into().unwrap()).unwrap();
+            assert_eq!(events.len(), life, "{events:?}");
+            let mut event = note(&format!("life {life}")).event;
+            event.seq = events.back().map_or(1, |last| last.seq + 1);
+            writer.write(&event).unwrap();
+            events.push_back(event);
+            let torn = File::options().append(true).open(folder.path().join("events.1")).unwrap();
+            io::Write::write_all(&mut &torn, b"{\"seq\":9,").unwrap();
+        }
+        let (events, _) = recall(files(folder.path()).try_into().unwrap()).unwrap();
+        assert_eq!(all(&events), [(1, "life 0"), (2, "life 1"), (3, "life 2")]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_reaches_back_at_least_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, mut writer) = recall(files(folder.path()).try_into().unwrap()).unwrap();
+        let text = "x".repeat(10_000);
+        for seq in 1..=400 {
+            writer.write(&Event { seq, ..note(&text).event }).unwrap();
+        }
+        let sizes: u64 = files(folder.path()).iter().map(|file| file.metadata().unwrap().len()).sum();
+        assert!(sizes <= 2 * FULL, "{sizes}");
+        let (events, writer) = recall(files(folder.path()).try_into().unwrap()).unwrap();
+        assert_eq!(events.back().unwrap().seq, 400);
+        assert!(events.len() >= 100, "{}", events.len());
+        assert!(events.iter().zip(events.iter().skip(1)).all(|(one, next)| one.seq + 1 == next.seq));
+        assert!(writer.length > 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_is_found_and_waited_for() {
+        let log = Log::start().unwrap();
+        let history = std::sync::Arc::new(History::open(Vec::new(), &log));
+        let decision = Decision {
+            group: vipdrift_core::GroupIndex(0),
+            from: vipdrift_core::RoleName::Standby,
+            to: vipdrift_core::RoleName::Active,
+            term: 3,
+            reason: "nobody holds it".into(),
+            evidence: vec![],
+        };
+        history.add(note("one"));
+        history.add(News::decision("web", &decision, vec!["asked".into()]));
+        history.add(note("three"));
+        let of = |request: EventsRequest| {
+            let history = std::sync::Arc::clone(&history);
+            async move { history.select(&request).await.into_iter().map(|event| event.seq).collect::<Vec<_>>() }
+        };
+        assert_eq!(of(EventsRequest::default()).await, [1, 2, 3]);
+        assert_eq!(of(EventsRequest { group: Some("web".into()), ..EventsRequest::default() }).await, [2]);
+        assert_eq!(of(EventsRequest { limit: Some(2), ..EventsRequest::default() }).await, [2, 3]);
+        let waits = EventsRequest { after: Some(3), wait_ms: Some(20_000), ..EventsRequest::default() };
+        let (found, ()) = tokio::join!(of(waits), async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            history.add(note("four"));
+        });
+        assert_eq!(found, [4]);
+        let none = EventsRequest { after: Some(4), wait_ms: Some(30), ..EventsRequest::default() };
+        assert_eq!(of(none).await, Vec::<u64>::new());
+    }
+}

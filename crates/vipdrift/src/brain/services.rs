@@ -1,0 +1,198 @@
+//! What the runner says of checks, and what it is told for the hooks.
+
+use std::time::Duration;
+
+use vipdrift_checks::Report;
+use vipdrift_core::{CheckIndex, Decision, Event, Node, Timestamp};
+use vipdrift_platform::pipe::{MessagePipe, Received};
+
+use crate::config::Resolved;
+use crate::message::encode;
+use crate::runner::message::{FromRunner, ToRunner, Turn};
+
+/// A runner that is silent for so long looks at nothing: what cannot be looked at has failed.
+const SILENT: Duration = Duration::from_secs(3);
+/// A node that has just begun does not know its roles: hooks are told of them after this, or when something is decided.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Lines of a check's output that are kept with a decision.
+const OUTPUT: usize = 5;
+
+/// The runner as the brain sees it.
+#[derive(Debug)]
+pub(super) struct Services {
+    pipe: MessagePipe,
+    /// The last report of each check.
+    pub(super) reports: Vec<Option<Report>>,
+    heard: Timestamp,
+    silent: bool,
+    /// From then on the runner is told the roles.
+    tells_from: Timestamp,
+    /// It has been told.
+    told: bool,
+    buffer: Vec<u8>,
+}
+
+impl Services {
+    /// Says that a brain has begun. One that `resumed` knows its roles.
+    pub(super) fn new(pipe: MessagePipe, checks: usize, resumed: bool, now: Timestamp) -> Self {
+        let _ = pipe.send(&encode(&ToRunner::Hello));
+        let tells_from = if resumed { now } else { now + FIRST };
+        Self {
+            pipe,
+            reports: vec![None; checks],
+            heard: now,
+            silent: false,
+            tells_from,
+            told: false,
+            buffer: vec![0; 256 * 1024],
+        }
+    }
+
+    /// To be polled for [`Services::listen`].
+    pub(super) fn pipe(&self) -> &MessagePipe {
+        &self.pipe
+    }
+
+    /// The next thing that a check has found, if the runner has said anything of interest; `None` when it has said all.
+    pub(super) fn listen(&mut self, node: &Node, now: Timestamp) -> Option<Event<'static>> {
+        loop {
+            let Ok(Received::Message(length)) = self.pipe.receive(&mut self.buffer) else { return None };
+            let Ok(message) = serde_json::from_slice(&self.buffer[..length]) else { continue };
+            self.heard = now;
+            self.silent = false;
+            match message {
+                FromRunner::Hello => {
+                    // A runner that has just begun knows no role.
+                    if now >= self.tells_from {
+                        self.tell_all(node);
+                    }
+                }
+                FromRunner::Pulse => {}
+                FromRunner::Report { check, report } => {
+                    let event = event(check, &report);
+                    if let Some(known) = self.reports.get_mut(check) {
+                        *known = Some(report);
+                    }
+                    if event.is_some() {
+                        return event;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What failing checks of a group last said, a line each.
+    pub(super) fn evidence(&self, resolved: &Resolved, group: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (check, report) in resolved.checks.iter().zip(&self.reports) {
+            let Some(report) =
+                report.as_ref().filter(|report| check.config.group.0 == group && !report.outcome.good)
+            else {
+                continue;
+            };
+            let name = &check.config.name;
+            lines.push(format!(
+                "check {name}: look {} took {} ms: {}",
+                report.looks,
+                report.took.as_millis(),
+                report.outcome.summary
+            ));
+            let said = report.outcome.output.lines().rev().take(OUTPUT).collect::<Vec<_>>();
+            lines.extend(said.into_iter().rev().map(|line| format!("check {name} said: {line}")));
+        }
+        lines
+    }
+
+    /// Tells the runner of a change of role.
+    pub(super) fn on_decision(&mut self, decision: &Decision) {
+        if decision.from == decision.to {
+            return;
+        }
+        self.say(Turn {
+            group: decision.group.0,
+            from: decision.from,
+            to: decision.to,
+            term: decision.term,
+            reason: decision.reason.clone(),
+        });
+    }
+
+    /// Tells a runner that has not been told by then.
+    pub(super) fn tick(&mut self, node: &Node, now: Timestamp) {
+        if !self.told && now >= self.tells_from {
+            self.tell_all(node);
+        }
+    }
+
+    fn tell_all(&mut self, node: &Node) {
+        self.told = true;
+        for (group, state) in node.snapshot().groups.into_iter().enumerate() {
+            self.say(Turn {
+                group,
+                from: state.role,
+                to: state.role,
+                term: state.term,
+                reason: state.reason,
+            });
+        }
+    }
+
+    fn say(&self, turn: Turn) {
+        // A runner that is not there, or does not read, says hello when it is, and is told everything.
+        let _ = self.pipe.send(&encode(&ToRunner::Role(turn)));
+    }
+
+    /// This thread did not run for a while, so nothing could be heard.
+    pub(super) fn forgive(&mut self, now: Timestamp) {
+        self.heard = now;
+    }
+
+    /// What it means that the runner is silent: true once, when it has been for too long.
+    pub(super) fn falls_silent(&mut self, now: Timestamp) -> bool {
+        let silent = !self.reports.is_empty() && now.since(self.heard) >= SILENT;
+        silent && !std::mem::replace(&mut self.silent, true)
+    }
+
+    /// Every check fails, for want of anybody who looks.
+    pub(super) fn unseen(&self) -> impl Iterator<Item = Event<'static>> {
+        let why =
+            format!("nobody looks: the process that runs checks has been silent for {} s", SILENT.as_secs());
+        (0..self.reports.len())
+            .map(move |check| Event::Check { check: CheckIndex(check), failing: Some(why.clone()) })
+    }
+}
+
+/// What a report means. Before there is a verdict, it means nothing: an earlier one, of an earlier runner, holds.
+fn event(check: usize, report: &Report) -> Option<Event<'static>> {
+    let failing = match report.passing? {
+        true => None,
+        false if report.outcome.good => return None,
+        false => Some(report.outcome.summary.clone()),
+    };
+    Some(Event::Check { check: CheckIndex(check), failing })
+}
+
+#[cfg(test)]
+mod tests {
+    use vipdrift_checks::Outcome;
+
+    use super::*;
+
+    fn report(passing: Option<bool>, good: bool) -> Report {
+        let outcome = Outcome { good, summary: "status 503".into(), output: String::new() };
+        Report { passing, outcome, took: Duration::ZERO, looks: 1 }
+    }
+
+    #[test]
+    fn what_a_report_means() {
+        let failing = |why: &str| Some(Event::Check { check: CheckIndex(3), failing: Some(why.to_owned()) });
+        let passing = Some(Event::Check { check: CheckIndex(3), failing: None });
+        assert_eq!(event(3, &report(None, false)), None);
+        assert_eq!(event(3, &report(None, true)), None);
+        assert_eq!(event(3, &report(Some(true), true)), passing);
+        assert_eq!(event(3, &report(Some(true), false)), passing, "not often enough yet");
+        assert_eq!(event(3, &report(Some(false), false)), failing("status 503"));
+        assert_eq!(event(3, &report(Some(false), true)), None, "not often enough yet: the old reason holds");
+    }
+}

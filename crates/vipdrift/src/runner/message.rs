@@ -1,0 +1,88 @@
+//! What brain and runner say to each other, and what a runner begins with. One JSON object per packet of a
+//! sequenced-packet socket. Either may be started anew at any time, and says so; the other then says everything anew.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vipdrift_checks::{Account, Check, Exec, Report};
+use vipdrift_core::RoleName;
+
+/// What a runner is given at its start, in a sealed memory file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RunnerSetup {
+    pub(crate) cluster: String,
+    pub(crate) node: String,
+    /// Whom it becomes, if it can.
+    pub(crate) account: Option<Account>,
+    /// Some program is to run as somebody else, so root has to stay root.
+    pub(crate) keeps_root: bool,
+    /// In the order of the configuration.
+    pub(crate) checks: Vec<NamedCheck>,
+    /// In the order of the groups.
+    pub(crate) groups: Vec<GroupHooks>,
+}
+
+/// A check with what it is called.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NamedCheck {
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) check: Check,
+}
+
+/// What a group's hooks are told, and the hooks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GroupHooks {
+    pub(crate) group: String,
+    pub(crate) interface: String,
+    pub(crate) vips: Vec<String>,
+    pub(crate) hooks: Option<HookSet>,
+    /// An earlier runner has run the hook for the role that the node has now.
+    pub(crate) told: bool,
+}
+
+/// The hooks of a group. What cannot be run says why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HookSet {
+    pub(crate) active: Option<Result<Exec, String>>,
+    pub(crate) standby: Option<Result<Exec, String>>,
+    pub(crate) fault: Option<Result<Exec, String>>,
+    pub(crate) drained: Option<Result<Exec, String>>,
+    pub(crate) timeout: Duration,
+}
+
+/// From the brain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToRunner {
+    /// A brain has begun: tell everything.
+    Hello,
+    /// The role of this node in a group, when it has changed and to a runner that has begun.
+    Role(Turn),
+}
+
+/// This node's role in a group has changed, or is told anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Turn {
+    /// Position of the group.
+    pub(crate) group: usize,
+    pub(crate) from: RoleName,
+    pub(crate) to: RoleName,
+    pub(crate) term: u64,
+    pub(crate) reason: String,
+}
+
+/// From the runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FromRunner {
+    /// A runner has begun: tell everything.
+    Hello,
+    /// It is at work.
+    Pulse,
+    /// What a check has found.
+    Report {
+        /// Position of the check.
+        check: usize,
+        /// What.
+        report: Report,
+    },
+}

@@ -1,0 +1,170 @@
+//! Which hook runs next. Hooks of a group run one after the other, and the last one is always that of the role that the
+//! node has: what has passed by while one ran is left out.
+
+use vipdrift_core::RoleName;
+
+use super::message::Turn;
+
+/// The hooks of one group.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The role whose hook ran last, or runs.
+    last: Option<RoleName>,
+    running: bool,
+    next: Option<Turn>,
+    /// The first role is known to whoever was here before.
+    told: bool,
+    /// Turns that were left out since the last hook began.
+    pub(super) left_out: u32,
+}
+
+impl Turns {
+    /// `told`: the hook of the role that the node has has run already.
+    pub(super) fn new(told: bool) -> Self {
+        Self { told, ..Self::default() }
+    }
+
+    /// The node has taken a role. Answers what is to be run now.
+    pub(super) fn add(&mut self, turn: Turn) -> Option<Turn> {
+        if std::mem::take(&mut self.told) {
+            self.last = Some(turn.from);
+        }
+        if let Some(earlier) = self.next.take() {
+            self.left_out += 1;
+            // The hook is told where the node came from when it last was told anything.
+            self.next = Some(Turn { from: earlier.from, ..turn });
+        } else {
+            self.next = Some(turn);
+        }
+        self.begin()
+    }
+
+    /// The hook that ran is over. Answers what is to be run now.
+    pub(super) fn ended(&mut self) -> Option<Turn> {
+        self.running = false;
+        self.begin()
+    }
+
+    /// Something runs, or waits.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running || self.next.is_some()
+    }
+
+    fn begin(&mut self) -> Option<Turn> {
+        if self.running {
+            return None;
+        }
+        let turn = self.next.take()?;
+        if self.last == Some(turn.to) {
+            // Back where it was before anybody was told.
+            self.left_out += 1;
+            return None;
+        }
+        self.last = Some(turn.to);
+        self.running = true;
+        Some(turn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use RoleName::{Active, Fault, Standby};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn turn(from: RoleName, to: RoleName, term: u64) -> Turn {
+        Turn { group: 0, from, to, term, reason: "a test".into() }
+    }
+
+    #[test]
+    fn one_after_the_other() {
+        let mut turns = Turns::default();
+        assert_eq!(turns.add(turn(Standby, Active, 1)), Some(turn(Standby, Active, 1)));
+        assert_eq!(turns.add(turn(Active, Standby, 1)), None, "one runs");
+        assert!(turns.is_busy());
+        assert_eq!(turns.ended(), Some(turn(Active, Standby, 1)));
+        assert_eq!(turns.ended(), None);
+        assert!(!turns.is_busy());
+    }
+
+    #[test]
+    fn what_has_passed_by_is_left_out() {
+        let mut turns = Turns::default();
+        turns.add(turn(Standby, Active, 1));
+        for term in 2..50 {
+            turns.add(turn(Active, Standby, term - 1));
+            turns.add(turn(Standby, Active, term));
+        }
+        assert_eq!(turns.ended(), None, "active it was, and active it is");
+        assert_eq!(turns.left_out, 96);
+        assert!(!turns.is_busy());
+        turns.add(turn(Active, Fault, 50));
+        turns.add(turn(Fault, Standby, 50));
+        turns.add(turn(Standby, Active, 51));
+        turns.add(turn(Active, Standby, 51));
+        assert_eq!(turns.ended(), Some(turn(Fault, Standby, 51)));
+    }
+
+    #[test]
+    fn what_an_earlier_runner_has_told_is_not_told_again() {
+        let mut turns = Turns::new(true);
+        assert_eq!(turns.add(turn(Active, Active, 1)), None);
+        assert_eq!(turns.add(turn(Active, Standby, 1)), Some(turn(Active, Standby, 1)));
+        let mut turns = Turns::new(true);
+        assert_eq!(
+            turns.add(turn(Active, Standby, 1)),
+            Some(turn(Active, Standby, 1)),
+            "it has changed meanwhile"
+        );
+    }
+
+    #[test]
+    fn the_same_role_told_anew_runs_nothing() {
+        let mut turns = Turns::default();
+        turns.add(turn(Standby, Active, 1));
+        turns.ended();
+        assert_eq!(turns.add(turn(Active, Active, 1)), None);
+    }
+
+    proptest! {
+        /// Whatever happens: one at a time, no role twice in a row, and at the end the hook of the last role has run.
+        #[test]
+        fn the_last_hook_is_that_of_the_last_role(
+            steps in prop::collection::vec(prop_oneof![
+                (0usize..4).prop_map(Some),
+                Just(None),
+            ], 1..200),
+        ) {
+            const ROLES: [RoleName; 4] = [Active, Standby, Fault, RoleName::Drained];
+            let mut turns = Turns::default();
+            let (mut role, mut ran, mut running) = (Standby, Vec::new(), false);
+            let mut told = false;
+            for step in steps {
+                let next = match step {
+                    Some(to) => {
+                        told = true;
+                        let from = std::mem::replace(&mut role, ROLES[to]);
+                        turns.add(turn(from, role, 1))
+                    }
+                    None if running => {
+                        running = false;
+                        turns.ended()
+                    }
+                    None => None,
+                };
+                if let Some(next) = next {
+                    prop_assert!(!running, "two at once");
+                    running = true;
+                    ran.push(next.to);
+                }
+            }
+            while running {
+                running = turns.ended().map(|next| ran.push(next.to)).is_some();
+            }
+            prop_assert!(ran.windows(2).all(|pair| pair[0] != pair[1]), "{ran:?}");
+            prop_assert_eq!(ran.last().copied(), told.then_some(role));
+            prop_assert!(!turns.is_busy());
+        }
+    }
+}
