@@ -81,14 +81,15 @@ pub fn spawn(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> R
 }
 
 /// Puts another program in the place of this one (execve(2)): same process, same children, same standard output and error; of
-/// all other descriptors exactly the `inherit`ed ones, under the same numbers. No signal is blocked, and this thread is
-/// scheduled like any other. Answers only if that fails.
+/// all other descriptors exactly the `inherit`ed ones, under the same numbers. Signals that are blocked stay so, and those that
+/// wait are there for what comes: one that is to end the process must not end it half-way. This thread is scheduled like
+/// any other. Answers only if that fails.
 pub fn replace(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> Error {
     let numbers: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
     let failed = |source| Error::Start { program: program.display().to_string(), source };
     // What comes asks for its own.
     super::realtime::ordinary();
-    if let Err(error) = keep_only(&numbers) {
+    if let Err(error) = keep_open(&numbers) {
         return failed(error);
     }
     let error = Command::new(program).args(args).exec();
@@ -108,6 +109,18 @@ pub fn adopt(pid: u32) -> io::Result<Child> {
 
 /// Between fork and exec: of the descriptors from 3 on, only `numbers` survive the exec; nothing is blocked.
 fn keep_only(numbers: &[RawFd]) -> io::Result<()> {
+    keep_open(numbers)?;
+    // SAFETY: all-zero bytes are a valid sigset_t, and sigemptyset and sigprocmask write to or read from this one only.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    Ok(())
+}
+
+/// Before an exec: of the descriptors from 3 on, only `numbers` survive it.
+fn keep_open(numbers: &[RawFd]) -> io::Result<()> {
     let set_flags = |number: RawFd, flags: libc::c_int| {
         // SAFETY: F_SETFD takes no pointer.
         if unsafe { libc::fcntl(number, libc::F_SETFD, flags) } == 0 {
@@ -124,12 +137,6 @@ fn keep_only(numbers: &[RawFd]) -> io::Result<()> {
     }
     for &number in numbers {
         set_flags(number, 0)?;
-    }
-    // SAFETY: all-zero bytes are a valid sigset_t, and sigemptyset and sigprocmask write to or read from this one only.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
     Ok(())
 }

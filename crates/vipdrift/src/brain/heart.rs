@@ -494,13 +494,14 @@ impl Heart {
     fn watch_runner(&mut self, now: Timestamp) {
         let Some(services) = &mut self.parts.services else { return };
         services.tick(&self.parts.node, now);
-        if services.falls_silent(now) {
+        let events = services.unseen(now);
+        if !events.is_empty() {
             self.parts
                 .log
-                .warning("the process that runs checks and hooks is silent: no check counts as passing");
-            for event in services.unseen().collect::<Vec<_>>() {
-                self.handle(event);
-            }
+                .warning("the process that runs checks and hooks is silent: what it does not look at fails");
+        }
+        for event in events {
+            self.handle(event);
         }
     }
 

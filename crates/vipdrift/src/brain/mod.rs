@@ -104,7 +104,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     }
 
     let resumed = life.resumed.is_some();
-    let services = runner.map(|pipe| Services::new(pipe.into(), resolved.checks.len(), resumed, now()));
+    let services = runner.map(|pipe| Services::new(pipe.into(), &resolved.checks, resumed, now()));
     let start = match life.resumed {
         Some(carry) => Start::Resumed(carry),
         None => Start::Fresh { drained: life.drained },

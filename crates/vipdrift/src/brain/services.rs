@@ -6,11 +6,11 @@ use vipdrift_checks::Report;
 use vipdrift_core::{CheckIndex, Decision, Event, Node, Timestamp};
 use vipdrift_platform::pipe::{MessagePipe, Received};
 
-use crate::config::Resolved;
+use crate::config::{Resolved, ServiceCheck};
 use crate::message::encode;
 use crate::runner::message::{FromRunner, ToRunner, Turn};
 
-/// A runner that is silent for so long looks at nothing: what cannot be looked at has failed.
+/// A check of which nothing is heard for so long beyond what a look takes is not looked at: it has failed.
 const SILENT: Duration = Duration::from_secs(3);
 /// A node that has just begun does not know its roles: hooks are told of them after this, or when something is decided.
 const FIRST: Duration = Duration::from_secs(1);
@@ -24,8 +24,10 @@ pub(super) struct Services {
     pipe: MessagePipe,
     /// The last report of each check.
     pub(super) reports: Vec<Option<Report>>,
-    heard: Timestamp,
-    silent: bool,
+    /// When each was last heard of, and after how long without it is not looked at any more.
+    seen: Vec<(Timestamp, Duration)>,
+    /// Which have been said to be unseen.
+    unseen: Vec<bool>,
     /// From then on the runner is told the roles.
     tells_from: Timestamp,
     /// It has been told.
@@ -35,14 +37,18 @@ pub(super) struct Services {
 
 impl Services {
     /// Says that a brain has begun. One that `resumed` knows its roles.
-    pub(super) fn new(pipe: MessagePipe, checks: usize, resumed: bool, now: Timestamp) -> Self {
+    pub(super) fn new(pipe: MessagePipe, checks: &[ServiceCheck], resumed: bool, now: Timestamp) -> Self {
         let _ = pipe.send(&encode(&ToRunner::Hello));
         let tells_from = if resumed { now } else { now + FIRST };
         Self {
             pipe,
-            reports: vec![None; checks],
-            heard: now,
-            silent: false,
+            reports: vec![None; checks.len()],
+            // A look takes its time, and is told once a second.
+            seen: checks
+                .iter()
+                .map(|entry| (now, entry.check.interval + entry.check.timeout + SILENT))
+                .collect(),
+            unseen: vec![false; checks.len()],
             tells_from,
             told: false,
             buffer: vec![0; 256 * 1024],
@@ -59,8 +65,6 @@ impl Services {
         loop {
             let Ok(Received::Message(length)) = self.pipe.receive(&mut self.buffer) else { return None };
             let Ok(message) = serde_json::from_slice(&self.buffer[..length]) else { continue };
-            self.heard = now;
-            self.silent = false;
             match message {
                 FromRunner::Hello => {
                     // A runner that has just begun knows no role.
@@ -71,6 +75,10 @@ impl Services {
                 FromRunner::Pulse => {}
                 FromRunner::Report { check, report } => {
                     let event = event(check, &report);
+                    if let Some((seen, _)) = self.seen.get_mut(check) {
+                        *seen = now;
+                        self.unseen[check] = false;
+                    }
                     if let Some(known) = self.reports.get_mut(check) {
                         *known = Some(report);
                     }
@@ -145,21 +153,21 @@ impl Services {
 
     /// This thread did not run for a while, so nothing could be heard.
     pub(super) fn forgive(&mut self, now: Timestamp) {
-        self.heard = now;
+        self.seen.iter_mut().for_each(|(seen, _)| *seen = now);
     }
 
-    /// What it means that the runner is silent: true once, when it has been for too long.
-    pub(super) fn falls_silent(&mut self, now: Timestamp) -> bool {
-        let silent = !self.reports.is_empty() && now.since(self.heard) >= SILENT;
-        silent && !std::mem::replace(&mut self.silent, true)
-    }
-
-    /// Every check fails, for want of anybody who looks.
-    pub(super) fn unseen(&self) -> impl Iterator<Item = Event<'static>> {
-        let why =
-            format!("nobody looks: the process that runs checks has been silent for {} s", SILENT.as_secs());
-        (0..self.reports.len())
-            .map(move |check| Event::Check { check: CheckIndex(check), failing: Some(why.clone()) })
+    /// Checks that nobody looks at any more fail: the runner is silent, or dies again and again before it has looked. Each
+    /// is told once.
+    pub(super) fn unseen(&mut self, now: Timestamp) -> Vec<Event<'static>> {
+        let mut events = Vec::new();
+        for (check, (seen, limit)) in self.seen.iter().enumerate() {
+            let silent = now.since(*seen);
+            if silent >= *limit && !std::mem::replace(&mut self.unseen[check], true) {
+                let why = format!("nobody looks: no result for {} s", silent.as_secs());
+                events.push(Event::Check { check: CheckIndex(check), failing: Some(why) });
+            }
+        }
+        events
     }
 }
 

@@ -84,6 +84,7 @@ vipdrift_lab::tests![
     reload_removes_vips_groups_and_nodes,
     reload_asks_the_network_for_new_vips,
     hanging_checks_a_full_log_and_busy_cores_move_nothing,
+    many_hangups_in_a_row_do_no_harm,
     keys_are_changed_live,
     a_new_binary_takes_over_without_moving_the_vip,
     checks_and_hooks_over_a_reload,

@@ -268,3 +268,25 @@ pub(crate) fn checks_and_hooks_over_a_reload() {
     wait(&cluster, "another holder", |c| c.holder(WEB[0]).is_some_and(|now| now != active));
     wait(&cluster, "its hook", |c| output(c).contains("web: hook standby: exit status 0"));
 }
+
+/// Signals that come while one image makes way for the next are neither lost for good nor the end of it.
+pub(crate) fn many_hangups_in_a_row_do_no_harm() {
+    let mut cluster = cluster();
+    let active = holder(&cluster);
+    let since = Instant::now();
+    let (keeper, _) = cluster.pids(active).unwrap();
+    for _ in 0..100 {
+        cluster.signal(keeper, Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(7));
+    }
+    settle(&cluster);
+    assert_eq!(cluster.pids(active).unwrap().0, keeper);
+    assert!(is_unbroken(&cluster, active, WEB[0], since), "{}", cluster.describe());
+    // And one that ends it ends it with grace.
+    cluster.signal(keeper, Signal::SIGHUP);
+    std::thread::sleep(Duration::from_millis(30));
+    cluster.signal(keeper, Signal::SIGTERM);
+    assert!(cluster.reap(active, crate::support::PATIENCE).is_some_and(|status| status.success()));
+    let host = &cluster.nodes[active].host;
+    assert!(!host.addresses().unwrap().iter().any(|net| WEB.contains(&net.addr())), "nothing is left");
+}
