@@ -380,6 +380,8 @@ impl Node {
                 let was_up = self.peers[index].is_up();
                 self.peers[index].liveness = Liveness::Left;
                 self.peers[index].holding_until = None;
+                // The last word of an incarnation: a keeper that hung says "holding" in vain after it.
+                self.peers[index].held = Some(word.incarnation);
                 let states: Vec<_> = self.peers[index].groups.values().map(|r| r.state).collect();
                 for old in states {
                     let new = let_go(old);
