@@ -279,6 +279,18 @@ mod tests {
         panic!("some of {pids:?} live on");
     }
 
+    /// Whoever starts this may have blocked signals for itself.
+    #[tokio::test]
+    async fn no_signal_is_blocked_in_a_program() {
+        use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGTERM);
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), None).unwrap();
+        let outcome = run(&sh("grep SigBlk /proc/self/status")).await;
+        pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None).unwrap();
+        assert_eq!(outcome.output, "SigBlk:\t0000000000000000");
+    }
+
     #[tokio::test]
     async fn endless_output_is_cut() {
         let outcome = look(&sh("yes; exit 1"), Duration::from_millis(200)).await;

@@ -31,11 +31,12 @@ impl Outcome {
     }
 }
 
-/// The end of what was said, as text without control characters but line ends.
+/// The end of what was said, as text without control characters but line ends and tabs.
 fn tail(output: &[u8]) -> String {
     let end = &output[output.len().saturating_sub(KEPT)..];
     let text = String::from_utf8_lossy(end);
-    let clean = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c });
+    let clean =
+        text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c });
     let mut text: String = clean.collect();
     text.truncate(text.trim_end().len());
     text

@@ -110,13 +110,18 @@ pub fn adopt(pid: u32) -> io::Result<Child> {
 /// Between fork and exec: of the descriptors from 3 on, only `numbers` survive the exec; nothing is blocked.
 fn keep_only(numbers: &[RawFd]) -> io::Result<()> {
     keep_open(numbers)?;
+    unblock();
+    Ok(())
+}
+
+/// Blocks no signal in this process.
+fn unblock() {
     // SAFETY: all-zero bytes are a valid sigset_t, and sigemptyset and sigprocmask write to or read from this one only.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
-    Ok(())
 }
 
 /// Before an exec: of the descriptors from 3 on, only `numbers` survive it.
@@ -150,17 +155,17 @@ pub fn watch(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Has a command end when the thread that starts it does: it is killed (`SIGKILL`) if it is still there
-/// (prctl(2), `PR_SET_PDEATHSIG`). Start it on a thread that lives as long as it may.
+/// (prctl(2), `PR_SET_PDEATHSIG`). Start it on a thread that lives as long as it may. No signal is blocked in it.
 pub fn end_with_parent(command: &mut Command) {
     // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe calls are allowed: it
-    // makes one bare system call, and touches no memory of the parent.
+    // makes bare system calls, and touches no memory of the parent.
     unsafe {
         command.pre_exec(|| {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
-                Ok(())
-            } else {
-                Err(io::Error::last_os_error())
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(io::Error::last_os_error());
             }
+            unblock();
+            Ok(())
         });
     }
 }

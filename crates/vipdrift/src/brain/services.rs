@@ -10,7 +10,7 @@ use crate::config::{Resolved, ServiceCheck};
 use crate::message::encode;
 use crate::runner::message::{FromRunner, ToRunner, Turn};
 
-/// A check of which nothing is heard for so long beyond what a look takes is not looked at: it has failed.
+/// A runner that is silent for so long looks at nothing, and what is not looked at has failed.
 const SILENT: Duration = Duration::from_secs(3);
 /// A node that has just begun does not know its roles: hooks are told of them after this, or when something is decided.
 const FIRST: Duration = Duration::from_secs(1);
@@ -24,7 +24,9 @@ pub(super) struct Services {
     pipe: MessagePipe,
     /// The last report of each check.
     pub(super) reports: Vec<Option<Report>>,
-    /// When each was last heard of, and after how long without it is not looked at any more.
+    /// When the runner was last heard.
+    heard: Timestamp,
+    /// When each last had a look that bears out what is thought of it, and after how long without nobody can be looking.
     seen: Vec<(Timestamp, Duration)>,
     /// Which have been said to be unseen.
     unseen: Vec<bool>,
@@ -43,10 +45,14 @@ impl Services {
         Self {
             pipe,
             reports: vec![None; checks.len()],
-            // A look takes its time, and is told once a second.
+            heard: now,
+            // That many looks may speak against it before it is thought otherwise.
             seen: checks
                 .iter()
-                .map(|entry| (now, entry.check.interval + entry.check.timeout + SILENT))
+                .map(|entry| {
+                    let look = entry.check.interval + entry.check.timeout;
+                    (now, look * (entry.check.fall.max(entry.check.rise) + 1) + SILENT)
+                })
                 .collect(),
             unseen: vec![false; checks.len()],
             tells_from,
@@ -65,6 +71,7 @@ impl Services {
         loop {
             let Ok(Received::Message(length)) = self.pipe.receive(&mut self.buffer) else { return None };
             let Ok(message) = serde_json::from_slice(&self.buffer[..length]) else { continue };
+            self.heard = now;
             match message {
                 FromRunner::Hello => {
                     // A runner that has just begun knows no role.
@@ -75,7 +82,9 @@ impl Services {
                 FromRunner::Pulse => {}
                 FromRunner::Report { check, report } => {
                     let event = event(check, &report);
-                    if let Some((seen, _)) = self.seen.get_mut(check) {
+                    if let Some((seen, _)) = self.seen.get_mut(check)
+                        && report.passing == Some(report.outcome.good)
+                    {
                         *seen = now;
                         self.unseen[check] = false;
                     }
@@ -153,15 +162,19 @@ impl Services {
 
     /// This thread did not run for a while, so nothing could be heard.
     pub(super) fn forgive(&mut self, now: Timestamp) {
+        self.heard = now;
         self.seen.iter_mut().for_each(|(seen, _)| *seen = now);
     }
 
-    /// Checks that nobody looks at any more fail: the runner is silent, or dies again and again before it has looked. Each
-    /// is told once.
+    /// Checks that nobody looks at any more fail: the runner is silent, or dies again and again before it has looked often
+    /// enough. Each is told once.
     pub(super) fn unseen(&mut self, now: Timestamp) -> Vec<Event<'static>> {
         let mut events = Vec::new();
         for (check, (seen, limit)) in self.seen.iter().enumerate() {
-            let silent = now.since(*seen);
+            let (silent, limit) = match now.since(self.heard) {
+                silent if silent >= SILENT => (silent, &SILENT),
+                _ => (now.since(*seen), limit),
+            };
             if silent >= *limit && !std::mem::replace(&mut self.unseen[check], true) {
                 let why = format!("nobody looks: no result for {} s", silent.as_secs());
                 events.push(Event::Check { check: CheckIndex(check), failing: Some(why) });
@@ -174,6 +187,8 @@ impl Services {
 /// What a report means. Before there is a verdict, it means nothing: an earlier one, of an earlier runner, holds.
 fn event(check: usize, report: &Report) -> Option<Event<'static>> {
     let failing = match report.passing? {
+        // A runner that has begun anew takes a check for passing until it has looked often enough; an earlier one knew better.
+        true if !report.outcome.good => return None,
         true => None,
         false if report.outcome.good => return None,
         false => Some(report.outcome.summary.clone()),
@@ -199,7 +214,7 @@ mod tests {
         assert_eq!(event(3, &report(None, false)), None);
         assert_eq!(event(3, &report(None, true)), None);
         assert_eq!(event(3, &report(Some(true), true)), passing);
-        assert_eq!(event(3, &report(Some(true), false)), passing, "not often enough yet");
+        assert_eq!(event(3, &report(Some(true), false)), None, "not often enough yet: what was known holds");
         assert_eq!(event(3, &report(Some(false), false)), failing("status 503"));
         assert_eq!(event(3, &report(Some(false), true)), None, "not often enough yet: the old reason holds");
     }
