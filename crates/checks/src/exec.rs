@@ -286,7 +286,9 @@ mod tests {
         let mut set = SigSet::empty();
         set.add(Signal::SIGTERM);
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), None).unwrap();
-        let outcome = run(&sh("grep SigBlk /proc/self/status")).await;
+        // Without a shell: that would set it right by itself.
+        let command = ["/bin/grep", "SigBlk", "/proc/self/status"].map(str::to_owned).into();
+        let outcome = run(&Exec { command, account: None, environment: vec![] }).await;
         pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None).unwrap();
         assert_eq!(outcome.output, "SigBlk:\t0000000000000000");
     }
