@@ -112,7 +112,12 @@ pub(crate) enum ToBrain {
     /// Release everything and exit.
     Shutdown,
     /// What has become of a wish for another configuration or another binary: it will be, or why not.
-    Examined(Result<String, String>),
+    Examined {
+        /// Whose wish.
+        ticket: u64,
+        /// What will be different, or why nothing will.
+        outcome: Result<String, String>,
+    },
     /// Ask the network who uses these addresses, each on the interface at this position.
     Ask(Vec<(usize, IpAddr)>),
     /// Say goodbye to nobody and end: another keeper comes, and holds what is held.
@@ -169,12 +174,14 @@ pub(crate) enum ToKeeper {
     Remember(Carry),
     /// Everything is released and said.
     Exit,
-    /// Who answered what [`ToBrain::Ask`] asked.
-    Answered(Vec<(IpAddr, [u8; 6])>),
+    /// Who answered what [`ToBrain::Ask`] asked; nobody known where it could not be asked.
+    Answered(Vec<(IpAddr, Option<[u8; 6]>)>),
     /// Somebody wants the configuration as it is in its file now, or a new binary.
     Succeed {
         /// A new binary as well.
         restart: bool,
+        /// For the answer.
+        ticket: u64,
     },
 }
 

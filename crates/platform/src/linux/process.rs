@@ -93,6 +93,9 @@ pub fn replace(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) ->
         return failed(error);
     }
     let error = Command::new(program).args(args).exec();
+    // Trying has made a closed pipe deadly.
+    // SAFETY: sets how this process takes one signal; no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     for fd in inherit {
         let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     }
@@ -247,6 +250,15 @@ pub fn memory_file(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, Error> {
         SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|error| Error::MemoryFile(error.into()))?;
     Ok(file.into())
+}
+
+/// An empty file in memory that can be written, by whoever has it; otherwise as [`memory_file`].
+///
+/// # Errors
+/// [`Error::MemoryFile`].
+pub fn scratch_file(name: &CStr) -> Result<File, Error> {
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(|error| Error::MemoryFile(error.into()))?;
+    Ok(File::from(fd))
 }
 
 /// Takes ownership of descriptor `number`, which the parent process handed over with [`spawn`]. Each can be taken once;

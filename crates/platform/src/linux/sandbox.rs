@@ -49,22 +49,6 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// The first of the `candidates` that exists and is not root, which would drop nothing. Asks the system's name service
-/// (getpwnam(3)), which may take its time.
-///
-/// # Errors
-/// [`Error::Step`]: the name service failed before one was found.
-pub fn find_account(candidates: &[&str]) -> Result<Option<Account>, Error> {
-    for name in candidates {
-        let found = User::from_name(name)
-            .map_err(|error| Error::Step { step: "read the user database", source: error.into() })?;
-        if let Some(user) = found.filter(|user| !user.uid.is_root()) {
-            return Ok(Some(Account { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }));
-        }
-    }
-    Ok(None)
-}
-
 /// The account of this name, root or not. Asks the system's name service, which may take its time.
 ///
 /// # Errors

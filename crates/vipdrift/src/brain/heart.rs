@@ -141,7 +141,7 @@ pub(super) struct Heart {
     keeper_gone: bool,
     ended: bool,
     /// Who waits to hear whether there will be a successor.
-    wishes: Vec<Answer>,
+    wishes: HashMap<u64, Answer>,
     /// Questions about addresses that are to be VIPs.
     inquiry: Option<Inquiry>,
     /// It ends then.
@@ -184,7 +184,7 @@ impl Heart {
             slow: SlowSide { pulse: 0, moved: now(), alive: true },
             keeper_gone: false,
             ended: false,
-            wishes: Vec::new(),
+            wishes: HashMap::new(),
             inquiry: None,
             retires: None,
             keeper_heard: now(),
@@ -331,9 +331,9 @@ impl Heart {
             }
             ToBrain::Alive => {}
             ToBrain::Shutdown => self.handle(Event::Command(Command::Shutdown)),
-            ToBrain::Examined(outcome) => {
-                for wish in std::mem::take(&mut self.wishes) {
-                    let _ = wish.send(outcome.clone());
+            ToBrain::Examined { ticket, outcome } => {
+                if let Some(wish) = self.wishes.remove(&ticket) {
+                    let _ = wish.send(outcome);
                 }
             }
             ToBrain::Ask(addresses) => self.inquiry = Some(Inquiry::new(addresses, now())),
@@ -391,8 +391,10 @@ impl Heart {
                     self.handle(Event::Command(Command::Drain { ticket }));
                 }
                 Ask::Succeed { restart, answer } => {
-                    self.wishes.push(answer);
-                    self.say(&ToKeeper::Succeed { restart });
+                    self.ticket += 1;
+                    let ticket = self.ticket;
+                    self.wishes.insert(ticket, answer);
+                    self.say(&ToKeeper::Succeed { restart, ticket });
                 }
                 Ask::Undrain { answer } => {
                     let ticket = self.ticket(answer);
@@ -419,7 +421,8 @@ impl Heart {
         self.send_frames();
         if let Some(answers) = finished {
             self.inquiry = None;
-            self.say(&ToKeeper::Answered(answers.into_iter().map(|(at, mac)| (at, mac.0)).collect()));
+            let answers = answers.into_iter().map(|(at, mac)| (at, mac.map(|mac| mac.0)));
+            self.say(&ToKeeper::Answered(answers.collect()));
         }
     }
 

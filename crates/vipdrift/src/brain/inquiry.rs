@@ -17,7 +17,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Inquiry {
     /// Position of the interface, and the address.
     wanted: Vec<(usize, IpAddr)>,
-    answers: BTreeMap<IpAddr, Mac>,
+    /// Nobody known where it could not be asked.
+    answers: BTreeMap<IpAddr, Option<Mac>>,
     rounds: u32,
     next: Timestamp,
 }
@@ -41,16 +42,21 @@ impl Inquiry {
         if self.rounds > ROUNDS {
             return Vec::new();
         }
-        let open = self.wanted.iter().filter(|(_, address)| !self.answers.contains_key(address));
-        open.filter_map(|(interface, address)| {
-            let own = mac(*interface)?;
-            let frame = match address {
-                IpAddr::V4(address) => arp::probe(own, *address),
-                IpAddr::V6(address) => ndp::probe(own, *address),
-            };
-            Some((*interface, frame))
-        })
-        .collect()
+        let answers = &mut self.answers;
+        let open: Vec<_> = self.wanted.iter().filter(|(_, address)| !answers.contains_key(address)).collect();
+        open.into_iter()
+            .filter_map(|(interface, address)| {
+                let Some(own) = mac(*interface) else {
+                    answers.insert(*address, None);
+                    return None;
+                };
+                let frame = match address {
+                    IpAddr::V4(address) => arp::probe(own, *address),
+                    IpAddr::V6(address) => ndp::probe(own, *address),
+                };
+                Some((*interface, frame))
+            })
+            .collect()
     }
 
     /// A frame was seen on an interface, never one of this node's own.
@@ -67,12 +73,12 @@ impl Inquiry {
             Frame::Neighbor(_) => return,
         };
         if self.wanted.contains(&(interface, address)) {
-            self.answers.insert(address, mac);
+            self.answers.insert(address, Some(mac));
         }
     }
 
     /// Who answered, once every address has been asked for and given its time.
-    pub(super) fn finished(&self) -> Option<Vec<(IpAddr, Mac)>> {
+    pub(super) fn finished(&self) -> Option<Vec<(IpAddr, Option<Mac>)>> {
         let over = self.rounds > ROUNDS || self.answers.len() == self.wanted.len();
         over.then(|| self.answers.iter().map(|(address, mac)| (*address, *mac)).collect())
     }
@@ -104,6 +110,15 @@ mod tests {
         }
         now = now + PAUSE;
         assert_eq!(inquiry.due(now, |_| Some(OWN)).len(), 0);
-        assert_eq!(inquiry.finished(), Some(vec![(v4.into(), OTHER)]));
+        assert_eq!(inquiry.finished(), Some(vec![(v4.into(), Some(OTHER))]));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_not_free() {
+        let now = Timestamp::from_nanos(1);
+        let address: IpAddr = [192, 0, 2, 102].into();
+        let mut inquiry = Inquiry::new(vec![(0, address)], now);
+        assert_eq!(inquiry.due(now, |_| None).len(), 0);
+        assert_eq!(inquiry.finished(), Some(vec![(address, None)]));
     }
 }

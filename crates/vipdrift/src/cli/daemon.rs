@@ -10,6 +10,8 @@ use crate::config::{self, plain};
 
 /// For answers that cost nothing.
 pub(super) const QUICK: Duration = Duration::from_secs(5);
+/// For what the daemon looks at first, for ten seconds at most.
+const EXAMINED: Duration = Duration::from_secs(15);
 /// A new daemon answers within this, or something is wrong.
 const SUCCESSION: Duration = Duration::from_secs(10);
 /// How often it is asked.
@@ -45,7 +47,7 @@ pub(super) fn undrain(place: &Where, node: Option<String>) -> u8 {
 }
 
 pub(super) fn reload(place: &Where) -> u8 {
-    with(place, QUICK, async |client| {
+    with(place, EXAMINED, async |client| {
         let before = client.status().await?;
         let changes = client.reload().await?;
         wait_for_successor(client, &before).await?;
@@ -54,7 +56,7 @@ pub(super) fn reload(place: &Where) -> u8 {
 }
 
 pub(super) fn restart(place: &Where) -> u8 {
-    with(place, QUICK, async |client| {
+    with(place, EXAMINED, async |client| {
         let before = client.status().await?;
         let changes = client.restart().await?;
         let after = wait_for_successor(client, &before).await?;

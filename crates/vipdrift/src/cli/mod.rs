@@ -137,11 +137,17 @@ enum Command {
     #[command(hide = true)]
     Brain { setup: i32, life: i32, pipe: i32 },
     #[command(hide = true)]
-    AcceptsSuccession { format: String },
+    Examine { question: i32, answer: i32 },
     #[command(hide = true)]
     DemoService { name: String },
     #[command(hide = true)]
-    Runner { setup: i32, pipe: i32 },
+    Runner {
+        setup: i32,
+        pipe: i32,
+        roles: i32,
+        #[arg(action = clap::ArgAction::Set)]
+        waits: bool,
+    },
 }
 
 /// How to find the daemon.
@@ -264,8 +270,8 @@ pub(crate) fn main() -> ExitCode {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),
         },
-        Command::AcceptsSuccession { format } => {
-            if format == keeper::succession::FORMAT {
+        Command::Examine { question, answer } => {
+            if keeper::examination::run(question, answer) {
                 DONE
             } else {
                 NOT_DONE
@@ -275,10 +281,12 @@ pub(crate) fn main() -> ExitCode {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &why.to_string()),
         },
-        Command::Runner { setup, pipe } => match runner::run(runner::Inherited { setup, pipe }) {
-            Ok(()) => DONE,
-            Err(why) => fail(NOT_DONE, &format!("runner: {why}")),
-        },
+        Command::Runner { setup, pipe, roles, waits } => {
+            match runner::run(runner::Inherited { setup, pipe, roles, waits }) {
+                Ok(()) => DONE,
+                Err(why) => fail(NOT_DONE, &format!("runner: {why}")),
+            }
+        }
     };
     ExitCode::from(status)
 }

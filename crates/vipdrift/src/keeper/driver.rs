@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,13 +11,16 @@ use vipdrift_core::{Carry, Timestamp};
 use vipdrift_platform::clock;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
 use vipdrift_platform::process::{self, Child};
+use vipdrift_platform::realtime;
 use vipdrift_wire::Mac;
 
-use super::Options;
 use super::child::{Brain, Heard, how};
+use super::examination::{Candidate, Examination, Question};
 use super::hands::Hands;
+use super::names::Names;
 use super::runner::Runner;
-use super::succession::{self, Candidate, Succession};
+use super::succession::{self, Succession};
+use super::{Options, PRIORITY};
 
 use super::sockets::Sockets;
 use crate::config::{HOLD, Loaded, Resolved, Secrets};
@@ -30,6 +33,8 @@ const FRESH_START: Duration = Duration::from_secs(10);
 const SHUTDOWN: Duration = Duration::from_secs(2);
 /// A brain that has said that it exits has this long to write its last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
+/// A runner that was told to finish has this long, whatever its hooks may take.
+const OLD_RUNNER: Duration = Duration::from_secs(2);
 /// A brain that was asked to retire has this long.
 const RETIRE: Duration = Duration::from_millis(500);
 /// The process of a killed brain has this long to be gone.
@@ -50,6 +55,7 @@ mod token {
     pub(super) const ROUTES: u64 = 5;
     pub(super) const RUNNER: u64 = 6;
     pub(super) const OLD_RUNNER: u64 = 7;
+    pub(super) const EXAMINATION: u64 = 8;
 }
 
 /// Where the brain is in its life.
@@ -107,13 +113,37 @@ pub(super) struct Driver {
     next_look: Timestamp,
     next_pulse: Timestamp,
     finished: bool,
-    /// A keeper is to come; with which binary, if that is another one.
-    successor: Option<Option<PathBuf>>,
-    /// The network is being asked before that: a restart, what would be different, with which binary.
-    asked: Option<(bool, String, Option<PathBuf>)>,
-    /// The runner of an earlier keeper, which comes to its end by itself.
-    old_runner: Option<Child>,
+    /// What somebody wants that is being looked at.
+    wish: Option<Wish>,
+    /// A keeper is to come: with which binary, if that is another one, and whom its configuration names.
+    successor: Option<(Option<PathBuf>, Names)>,
+    /// The runner of an earlier keeper, which comes to its end by itself, and until when.
+    old_runner: Option<(Child, Timestamp)>,
+    /// Processes that were killed and whose end is still to come.
+    leftovers: Vec<Child>,
 }
+
+/// Another configuration, or another binary, that somebody wants.
+#[derive(Debug)]
+struct Wish {
+    restart: bool,
+    /// Who is to be answered.
+    ticket: u64,
+    program: Option<PathBuf>,
+    step: Step,
+}
+
+/// What is waited for.
+#[derive(Debug)]
+enum Step {
+    /// A process that looks at it.
+    Examined(Examination),
+    /// The network.
+    Asked { candidate: Candidate, until: Timestamp },
+}
+
+/// A ticket of nobody who could be answered.
+const NOBODY: u64 = 0;
 
 /// The time now.
 pub(super) fn now() -> Timestamp {
@@ -145,9 +175,10 @@ impl Driver {
             next_look: now + LOOK,
             next_pulse: now,
             finished: false,
+            wish: None,
             successor: None,
-            asked: None,
             old_runner: None,
+            leftovers: Vec::new(),
         })
     }
 
@@ -178,6 +209,7 @@ impl Driver {
                     token::PROCESS => self.on_process_end(),
                     token::RUNNER => self.on_runner_end(),
                     token::OLD_RUNNER => self.on_old_runner_end(),
+                    token::EXAMINATION => self.on_examined(),
                     _ => {}
                 }
             }
@@ -208,6 +240,15 @@ impl Driver {
             .min(self.parts.hands.next_moment(now).unwrap_or(phase));
         if let Some(due) = self.parts.runner.as_ref().and_then(Runner::due) {
             next = next.min(due);
+        }
+        if let Some(wish) = &self.wish {
+            next = next.min(match &wish.step {
+                Step::Examined(examination) => examination.until,
+                Step::Asked { until, .. } => *until,
+            });
+        }
+        if let Some((_, until)) = &self.old_runner {
+            next = next.min((*until).max(now + Duration::from_millis(20)));
         }
         if self.brain.as_ref().is_some_and(Brain::has_waiting) {
             next = next.min(now + Duration::from_millis(5));
@@ -299,7 +340,7 @@ impl Driver {
                 self.parts.drained = carry.drained;
                 self.carry = Some(carry);
             }
-            ToKeeper::Succeed { restart } => self.examine(restart),
+            ToKeeper::Succeed { restart, ticket } => self.wish(restart, ticket),
             ToKeeper::Answered(answers) => self.on_answered(&answers),
             ToKeeper::Exit => {
                 self.said_exit = true;
@@ -429,8 +470,10 @@ impl Driver {
 
     fn start_brain(&mut self, until: Timestamp, holding: bool) {
         let now = now();
-        // Whoever asked for that has gone with the brain.
-        self.asked = None;
+        // Whoever the network was asked for has gone with the brain.
+        if matches!(&self.wish, Some(Wish { step: Step::Asked { .. }, .. })) {
+            self.wish = None;
+        }
         self.number += 1;
         self.said_exit = false;
         let resumed = if holding { self.carry.clone() } else { None };
@@ -473,7 +516,7 @@ impl Driver {
         while let Ok(Some(signal)) = self.parts.signals.next() {
             match signal {
                 Signal::Terminate | Signal::Interrupt => self.stop(),
-                Signal::Hangup => self.examine(false),
+                Signal::Hangup => self.wish(false, NOBODY),
                 Signal::Child => {}
             }
         }
@@ -519,83 +562,148 @@ impl Driver {
             _ => {}
         }
         self.start_runner(now);
+        self.give_up_waiting(now);
+        if let Some((child, until)) = &self.old_runner
+            && now >= *until
+        {
+            let _ = child.kill();
+        }
         if now >= self.next_pulse {
             self.next_pulse = now + self.parts.hands.pulse();
             self.say(&ToBrain::Alive);
         }
         if now >= self.next_look {
             self.next_look = now + LOOK;
+            self.leftovers.retain(|child| matches!(child.reap(), Ok(None)));
             self.parts.hands.look(false);
         }
     }
 
     // ---- Another keeper in this process -----------------------------------------------------------------------
 
-    /// Somebody wants the configuration as it is in its file now, or a new binary. Nothing is touched unless this machine
-    /// could run it.
-    fn examine(&mut self, restart: bool) {
-        match self.could_succeed(restart) {
-            // The network is asked first whether anybody uses what would be mounted.
-            Ok((candidate, program)) if !candidate.new_vips.is_empty() => {
-                self.say(&ToBrain::Ask(candidate.new_vips));
-                self.asked = Some((restart, candidate.changes, program));
+    /// Somebody wants the configuration as it is in its file now, or a new binary. Nothing is touched before it is known that
+    /// this machine could run it.
+    fn wish(&mut self, restart: bool, ticket: u64) {
+        let begun = self.examine(restart);
+        match begun {
+            Ok((examination, program)) => {
+                let _ = self.poller.add(examination.child(), token::EXAMINATION);
+                self.wish = Some(Wish { restart, ticket, program, step: Step::Examined(examination) });
             }
-            Ok((candidate, program)) => self.decide(restart, Ok((candidate.changes, program))),
-            Err(why) => self.decide(restart, Err(why)),
+            Err(why) => self.refuse(restart, ticket, &why),
+        }
+    }
+
+    fn examine(&self, restart: bool) -> Result<(Examination, Option<PathBuf>), String> {
+        if self.phase != Phase::Running || self.wish.is_some() {
+            return Err(
+                "the daemon is starting, stopping or changing already; try again in a moment".to_owned()
+            );
+        }
+        if self.old_runner.is_some() {
+            return Err(
+                "hooks from before the last change still run; try again when they have ended".to_owned()
+            );
+        }
+        let Parts { options, resolved, loaded, .. } = &self.parts;
+        let program = if restart {
+            Some(succession::own_file().ok_or("the file of this program is not known")?)
+        } else {
+            None
+        };
+        let groups = self.carry.iter().flat_map(|carry| &carry.groups);
+        let held = groups.filter(|group| group.active).map(|group| group.group).collect();
+        let named = options.node.is_some();
+        let question = Question::new(&options.config, &resolved.name, named, &loaded.text, held);
+        Ok((Examination::start(&question, program.as_deref(), now())?, program))
+    }
+
+    fn on_examined(&mut self) {
+        let Some(Wish { step: Step::Examined(examination), .. }) = &self.wish else { return };
+        let Some(outcome) = examination.ended() else { return };
+        let _ = self.poller.remove(examination.child());
+        let Some(Wish { restart, ticket, program, .. }) = self.wish.take() else { return };
+        match outcome {
+            // The network is asked as well whether anybody uses what would be mounted.
+            Ok(candidate) if !candidate.new_vips.is_empty() => {
+                self.say(&ToBrain::Ask(candidate.new_vips.clone()));
+                let step = Step::Asked { candidate, until: now() + RETIRE };
+                self.wish = Some(Wish { restart, ticket, program, step });
+            }
+            Ok(candidate) => self.agree(restart, ticket, program, candidate),
+            Err(why) => self.refuse(restart, ticket, &why),
         }
     }
 
     /// The network has answered.
-    fn on_answered(&mut self, answers: &[(IpAddr, [u8; 6])]) {
-        let Some((restart, changes, program)) = self.asked.take() else { return };
+    fn on_answered(&mut self, answers: &[(IpAddr, Option<[u8; 6]>)]) {
+        if !matches!(&self.wish, Some(Wish { step: Step::Asked { .. }, .. })) {
+            return;
+        }
+        let Some(Wish { restart, ticket, program, step: Step::Asked { candidate, .. } }) = self.wish.take()
+        else {
+            return;
+        };
         let used: Vec<String> = answers
             .iter()
-            .map(|(address, mac)| format!("{address} is in use: {} answers for it", Mac(*mac)))
+            .map(|(address, mac)| match mac {
+                Some(mac) => format!("{address} is in use: {} answers for it", Mac(*mac)),
+                None => format!("whether {address} is in use cannot be asked: its interface is down"),
+            })
             .collect();
-        let outcome = if used.is_empty() { Ok((changes, program)) } else { Err(used.join("; ")) };
-        self.decide(restart, outcome);
+        if used.is_empty() {
+            self.agree(restart, ticket, program, candidate);
+        } else {
+            self.refuse(restart, ticket, &used.join("; "));
+        }
     }
 
-    fn decide(&mut self, restart: bool, outcome: Result<(String, Option<PathBuf>), String>) {
+    fn refuse(&mut self, restart: bool, ticket: u64, why: &str) {
         let what = if restart { "restart" } else { "reload" };
-        let outcome = outcome.and_then(|outcome| {
-            // The network was being asked meanwhile.
-            if self.phase == Phase::Running { Ok(outcome) } else { Err("the daemon is stopping".to_owned()) }
-        });
-        match &outcome {
-            Ok((changes, _)) => self.parts.log.info(format_args!("{what}: {changes}")),
-            Err(why) => self.parts.log.warning(format_args!("{what} refused, nothing has changed: {why}")),
-        }
-        let told = outcome.as_ref().map(|(changes, _)| changes.clone()).map_err(Clone::clone);
-        self.say(&ToBrain::Examined(told));
-        if let Ok((_, program)) = outcome {
-            self.successor = Some(program);
-            self.say(&ToBrain::Retire);
-            self.phase = Phase::Retiring { until: now() + RETIRE };
-        }
+        self.parts.log.warning(format_args!("{what} refused, nothing has changed: {why}"));
+        self.say(&ToBrain::Examined { ticket, outcome: Err(why.to_owned()) });
     }
 
-    /// What would be different, and the binary if it is another one.
-    fn could_succeed(&self, restart: bool) -> Result<(Candidate, Option<PathBuf>), String> {
-        if self.phase != Phase::Running || self.asked.is_some() {
-            return Err(
-                "the daemon is starting, or stopping, or changing already; try again in a moment".to_owned()
-            );
+    fn agree(&mut self, restart: bool, ticket: u64, program: Option<PathBuf>, candidate: Candidate) {
+        if self.phase != Phase::Running {
+            return self.refuse(restart, ticket, "the daemon is stopping");
         }
-        let Parts { options, resolved, loaded, .. } = &self.parts;
-        let mut candidate = succession::examine(options, resolved, &loaded.config, self.carry.as_ref())?;
-        if !restart {
-            return Ok((candidate, None));
+        let changes = match &program {
+            Some(program) => format!("{}; configuration: {}", program.display(), candidate.changes),
+            None => candidate.changes,
+        };
+        let what = if restart { "restart" } else { "reload" };
+        self.parts.log.info(format_args!("{what}: {changes}"));
+        self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
+        // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
+        self.parts.log.flush();
+        self.successor = Some((program, candidate.names));
+        self.say(&ToBrain::Retire);
+        self.phase = Phase::Retiring { until: now() + RETIRE };
+    }
+
+    /// What is waited for too long, in vain.
+    fn give_up_waiting(&mut self, now: Timestamp) {
+        let Some(wish) = &self.wish else { return };
+        let until = match &wish.step {
+            Step::Examined(examination) => examination.until,
+            Step::Asked { until, .. } => *until,
+        };
+        if now < until {
+            return;
         }
-        let program = succession::own_file().ok_or("the file of this program is not known")?;
-        succession::accepts(&program)?;
-        candidate.changes = format!("{}; configuration: {}", program.display(), candidate.changes);
-        Ok((candidate, Some(program)))
+        if let Some(Wish { restart, ticket, step, .. }) = self.wish.take() {
+            if let Step::Examined(examination) = step {
+                let _ = self.poller.remove(examination.child());
+                self.leftovers.push(examination.give_up());
+            }
+            self.refuse(restart, ticket, "it could not be looked at in time");
+        }
     }
 
     /// The brain has ended, or is ended now: the next keeper takes its place in this process.
     fn make_way(&mut self) {
-        let Some(program) = self.successor.take() else { return };
+        let Some((program, names)) = self.successor.take() else { return };
         if let Some(brain) = &self.brain {
             let _ = brain.child.kill();
             let _ = self.poller.remove(brain.pipe());
@@ -603,19 +711,22 @@ impl Driver {
         while let Some(Heard::Message(message)) = self.brain.as_mut().map(Brain::receive) {
             self.on_message(message);
         }
+        self.parts.hands.forbid();
+        let until = now() + HOLD;
         if let Some((holding, _)) = &self.words {
             self.parts.sockets.tell(&self.parts.resolved.paths, holding);
         }
-        self.parts.hands.forbid();
-        self.wait_for_brain();
+        if !self.brain_is_gone() {
+            // Whatever keeps it also keeps its sockets. It is waited for as for any other that dies.
+            self.parts.log.warning("keeper: goes on as it was: the old brain does not die");
+            self.phase = Phase::DyingHeld { until };
+            return;
+        }
         self.bury();
-        let runner = self.parts.runner.as_mut().and_then(|runner| {
-            let pid = runner.pid();
-            runner.stop().map(|child| (pid, child))
-        });
-        let groups = self.parts.resolved.groups.iter().zip(&self.parts.resolved.hooks);
-        let until = now() + HOLD;
+        let runner = self.parts.runner.as_mut().and_then(|runner| runner.finish(&self.parts.sockets));
+        let roles = self.parts.runner.as_ref().map(|runner| &runner.roles);
         let left = Succession {
+            node: self.parts.resolved.name.clone(),
             text: self.parts.loaded.text.clone(),
             secrets: self.parts.secrets.clone(),
             carry: self.carry.clone(),
@@ -623,25 +734,28 @@ impl Driver {
             number: self.number,
             spots: self.parts.hands.spots(),
             until,
-            runner: runner.as_ref().and_then(|(pid, _)| *pid),
-            told: groups.filter(|(_, hooks)| hooks.is_some()).map(|(group, _)| group.name.clone()).collect(),
+            runner: runner.as_ref().map(|child| child.pid),
+            roles: roles.map(AsRawFd::as_raw_fd),
+            names,
         };
-        self.parts.log.flush();
-        let error = left.make_way(&self.parts.options, program.as_deref());
+        let error = left.make_way(&self.parts.options, program.as_deref(), roles);
+        let _ = realtime::real_time(PRIORITY);
         self.parts.log.warning(format_args!("keeper: goes on as it was: {error}"));
-        self.old_runner = runner.map(|(_, child)| child);
-        self.watch_old_runner();
+        self.watch_old_runner(runner);
         self.start_brain(until, true);
     }
 
-    fn wait_for_brain(&mut self) {
+    /// Waits for the end of a brain that has been killed.
+    fn brain_is_gone(&self) -> bool {
+        let Some(brain) = &self.brain else { return true };
         let deadline = now() + DEATH;
-        while let Some(brain) = &self.brain
-            && matches!(brain.child.reap(), Ok(None))
-            && now() < deadline
-        {
+        while matches!(brain.child.reap(), Ok(None)) {
+            if now() >= deadline {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
+        true
     }
 
     /// An earlier keeper has made way for this one.
@@ -650,8 +764,7 @@ impl Driver {
         self.number = left.number;
         self.words.clone_from(&left.words);
         self.carry.clone_from(&left.carry);
-        self.old_runner = left.runner.and_then(|pid| process::adopt(pid).ok());
-        self.watch_old_runner();
+        self.watch_old_runner(left.runner.and_then(|pid| process::adopt(pid).ok()));
         let plan = self.carry.as_ref().map_or(0, |carry| carry.plan);
         let kept = left.kept(&self.parts.resolved, &self.parts.hands.held());
         self.parts.hands.order(plan, kept);
@@ -665,18 +778,23 @@ impl Driver {
         }
     }
 
-    fn watch_old_runner(&mut self) {
-        if let Some(child) = &self.old_runner {
-            let _ = self.poller.add(child, token::OLD_RUNNER);
-        }
+    /// The runner of an earlier keeper, or of an earlier configuration, is waited for: the next one runs no hooks before.
+    fn watch_old_runner(&mut self, runner: Option<Child>) {
+        let Some(child) = runner else { return };
+        let limit = self.parts.runner.as_ref().map_or(Duration::ZERO, Runner::limit).max(OLD_RUNNER);
+        let _ = self.poller.add(&child, token::OLD_RUNNER);
+        self.old_runner = Some((child, now() + limit));
     }
 
     fn on_old_runner_end(&mut self) {
-        if let Some(child) = &self.old_runner
+        if let Some((child, _)) = &self.old_runner
             && !matches!(child.reap(), Ok(None))
         {
             let _ = self.poller.remove(child);
             self.old_runner = None;
+            if let Some(runner) = &self.parts.runner {
+                runner.begin(&self.parts.sockets);
+            }
         }
     }
 
@@ -685,7 +803,7 @@ impl Driver {
         let Parts { runner: Some(runner), sockets, log, .. } = &mut self.parts else { return };
         if runner.due().is_some_and(|due| now >= due)
             && !matches!(self.phase, Phase::Stopping { .. } | Phase::Retiring { .. })
-            && let Some(child) = runner.start(sockets, log, now)
+            && let Some(child) = runner.start(sockets, self.old_runner.is_some(), log, now)
             && let Err(error) = self.poller.add(child, token::RUNNER)
         {
             log.warning(format_args!("keeper: cannot see the end of the runner: {error}"));
@@ -700,14 +818,25 @@ impl Driver {
         }
     }
 
-    /// Hooks run to their end, within their time.
+    /// Hooks run to their end, within their time: those of an earlier runner first.
     fn finish_runner(&mut self) {
+        if let Some((child, until)) = self.old_runner.take() {
+            self.wait_for(&child, until);
+            if let Some(runner) = &self.parts.runner {
+                runner.begin(&self.parts.sockets);
+            }
+        }
         let Some(runner) = &mut self.parts.runner else { return };
-        let Some(child) = runner.stop() else { return };
-        let deadline = now() + runner.longest + SHUTDOWN;
+        let limit = runner.limit();
+        if let Some(child) = runner.finish(&self.parts.sockets) {
+            self.wait_for(&child, now() + limit);
+        }
+    }
+
+    fn wait_for(&mut self, child: &Child, until: Timestamp) {
         let mut ready = Vec::new();
         while matches!(child.reap(), Ok(None)) {
-            if now() >= deadline {
+            if now() >= until {
                 self.parts.log.warning("keeper: the runner of checks and hooks does not end; killing it");
                 let _ = child.kill();
                 let _ = child.reap();

@@ -3,12 +3,14 @@
 
 mod child;
 mod driver;
+pub(crate) mod examination;
 mod hands;
+mod names;
 pub(crate) mod network;
 mod routes;
 mod runner;
 pub(crate) mod sockets;
-pub(crate) mod succession;
+mod succession;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,10 +20,11 @@ use std::time::Duration;
 use vipdrift_core::keeper::Lease;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::poll::{Signal, Signals};
-use vipdrift_platform::{process, realtime, sandbox};
+use vipdrift_platform::{process, realtime};
 
 use self::driver::{Driver, Parts, now};
 use self::hands::Hands;
+use self::names::Names;
 use self::network::{Network, Survey};
 use self::runner::Runner;
 use self::sockets::{PRIVILEGES, Sockets, Unopened};
@@ -35,6 +38,8 @@ use crate::privileges;
 const PRIORITY: u8 = 49;
 /// How long the brain of a killed keeper is waited for.
 const ORPHAN: Duration = Duration::from_secs(1);
+/// How long the routes are waited for at start.
+const ROUTES: Duration = Duration::from_secs(2);
 /// How often leftovers are taken off before it is given up.
 const LEFTOVERS_TRIES: u32 = 3;
 
@@ -94,6 +99,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, NotStarted> {
 /// Takes over from an earlier program in this process: with the configuration as it is now, or, if that cannot be put in force
 /// after all, with the one that was.
 fn succeed(options: &Options, left: i32) -> Result<Parts, NotStarted> {
+    // Peers do not wait for long.
+    let _ = realtime::real_time(PRIORITY);
     let left = Succession::read(left).map_err(|error| {
         machine(format!("cannot take over: {error}"), "nothing: started anew, the daemon finds what is left")
     })?;
@@ -108,8 +115,14 @@ fn succeed(options: &Options, left: i32) -> Result<Parts, NotStarted> {
         },
         Err(error) => error.to_string(),
     };
-    let (loaded, secrets) = left.old(&options.config)?;
-    let parts = prepare(options, loaded, secrets, Some(left))?;
+    let old = left.old(&options.config).map_err(NotStarted::from);
+    let parts = old.and_then(|(loaded, secrets)| prepare(options, loaded, secrets, Some(left.clone())));
+    let parts = parts.inspect_err(|_| {
+        // Nobody is left to renew it, or to tell the peers: they find it free.
+        if !left.abandon() {
+            eprintln!("vipdrift: a VIP could not be released");
+        }
+    })?;
     parts.log.warning(format_args!(
         "keeper: the new configuration could not be put in force; back to the old one: {why}"
     ));
@@ -124,7 +137,14 @@ fn prepare(
 ) -> Result<Parts, NotStarted> {
     let config = &loaded.config;
     let mut kernel = Kernel::open().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
-    let name = own_name(config, options.node.as_deref(), &mut kernel)?;
+    let name = match &left {
+        Some(left) => left.node.clone(),
+        None => own_name(config, options.node.as_deref(), &mut kernel)?,
+    };
+    let names = match &left {
+        Some(left) => left.names.clone(),
+        None => Names::look_up([config]),
+    };
     let resolved = Resolved::new(config, &name)
         .ok_or_else(|| machine(format!("there is no node `{name}`"), "name one with --node"))?;
     interfaces_present(&resolved, &mut kernel)?;
@@ -143,7 +163,7 @@ fn prepare(
     )?;
     // Sockets before anything is touched: a second vipdrift by mistake must not release the VIPs of the first.
     let control = options.socket.as_ref().unwrap_or(&config.control.socket);
-    let mut sockets = open_sockets(&resolved, control, &config.cluster.user)?;
+    let mut sockets = open_sockets(&resolved, control, names.group(config))?;
     let log = Log::start().map_err(|error| {
         machine(format!("cannot make a thread: {error}"), "raise the limit of processes (ulimit -u)")
     })?;
@@ -164,14 +184,19 @@ fn prepare(
             config::plain(&error)
         ));
     }
-    let account = account(&config.cluster.user, &log);
+    if let Some(why) = &names.failure {
+        log.warning(format_args!(
+            "keeper: {why}; processes may stay the user that this is, without capabilities"
+        ));
+    }
+    let account = names.unprivileged(config).map(|account| (account.name, account.uid, account.gid));
     let (network, survey) = match &left {
         None => release_leftovers(&resolved, &log)?,
         Some(left) => take_over(&resolved, left, &log)?,
     };
     let keeper_real_time = raise_priority(&log);
-    let told = left.as_ref().map_or(&[][..], |left| &left.told);
-    let runner = Runner::prepare(config, &resolved, told, &mut sockets, &log, now())
+    let roles = left.as_ref().and_then(|left| left.roles);
+    let runner = Runner::prepare(config, &resolved, &names, roles, &mut sockets, &log)
         .map_err(|error| machine(error, "free some memory"))?;
     let setup = Setup {
         config_file: options.config.display().to_string(),
@@ -215,24 +240,11 @@ fn prepare(
     Ok(parts)
 }
 
-/// The user that the brain becomes.
-fn account(user: &str, log: &Log) -> Option<(String, u32, u32)> {
-    match sandbox::find_account(&[user, "nobody"]) {
-        Ok(found) => found.map(|account| (account.name, account.uid, account.gid)),
-        Err(error) => {
-            log.warning(format_args!(
-                "keeper: {error}; the brain stays the user it is, without capabilities"
-            ));
-            None
-        }
-    }
-}
-
 /// Opens everything. After a keeper was killed, its brain needs a moment to notice and let go.
-fn open_sockets(resolved: &Resolved, control: &Path, user: &str) -> Result<Sockets, Unopened> {
+fn open_sockets(resolved: &Resolved, control: &Path, group: Option<u32>) -> Result<Sockets, Unopened> {
     let begun = now();
     loop {
-        match Sockets::open(resolved, control, user) {
+        match Sockets::open(resolved, control, group) {
             Err(error) if error.in_use && now().since(begun) < ORPHAN => std::thread::sleep(ORPHAN / 20),
             other => return other,
         }
@@ -293,7 +305,7 @@ fn interfaces_present(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), No
 /// Takes off VIPs that an earlier life has left.
 fn release_leftovers(resolved: &Resolved, log: &Log) -> Result<(Network, Survey), NotStarted> {
     let cannot = |error: String| machine(format!("cannot look at the addresses: {error}"), PRIVILEGES);
-    let (mut network, mut survey) = Network::open(resolved).map_err(cannot)?;
+    let (mut network, mut survey) = Network::open(resolved, ROUTES).map_err(cannot)?;
     for _ in 0..LEFTOVERS_TRIES {
         if survey.held.is_empty() {
             return Ok((network, survey));
@@ -314,7 +326,8 @@ fn release_leftovers(resolved: &Resolved, log: &Log) -> Result<(Network, Survey)
 /// Takes off what the configuration does not know any more; all else stays as it is.
 fn take_over(resolved: &Resolved, left: &Succession, log: &Log) -> Result<(Network, Survey), NotStarted> {
     let cannot = |error: String| machine(format!("cannot look at the addresses: {error}"), PRIVILEGES);
-    let (mut network, mut survey) = Network::open(resolved).map_err(cannot)?;
+    // Gateways are told when they are known: peers do not wait for a long table of routes.
+    let (mut network, mut survey) = Network::open(resolved, Duration::ZERO).map_err(cannot)?;
     let mut off = left.dropped(resolved);
     off.extend(&survey.strays);
     if !off.is_empty() {

@@ -13,9 +13,6 @@ use super::routes::Routes;
 use crate::config::Resolved;
 use crate::message::Facts;
 
-/// How long the routes are waited for at start.
-const ROUTES: Duration = Duration::from_secs(2);
-
 /// What is known of one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Interface {
@@ -85,11 +82,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Takes the first survey.
+    /// Takes the first survey, after a wait for the routes of so long at most.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    pub(crate) fn open(resolved: &Resolved) -> Result<(Self, Survey), String> {
+    pub(crate) fn open(resolved: &Resolved, wait: Duration) -> Result<(Self, Survey), String> {
         let watch = Watch::open().map_err(|error| error.to_string())?;
         let kernel = Kernel::open().map_err(|error| error.to_string())?;
         let mut by_address: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -109,7 +106,7 @@ impl Network {
             gateways: Vec::new(),
             routes: Routes::start().map_err(|error| format!("cannot make a thread: {error}"))?,
         };
-        network.routes.wait(ROUTES);
+        network.routes.wait(wait);
         // What cannot be read now is no reason not to start: asked again, and the answer heard when there is one.
         if network.take_routes().is_err() {
             network.routes.ask();

@@ -2,6 +2,7 @@
 //! outlives both.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -12,14 +13,18 @@ use vipdrift_platform::process::{self, Child};
 use vipdrift_platform::{pipe, sandbox};
 
 use super::child::PROGRAM;
+use super::driver::now;
+use super::names::Names;
 use super::sockets::Sockets;
 use crate::config::{Config, Hooks, Resolved};
 use crate::log::Log;
 use crate::message::encode;
-use crate::runner::message::{GroupHooks, HookSet, NamedCheck, RunnerSetup};
+use crate::runner::message::{GroupHooks, HookSet, NamedCheck, RunnerSetup, ToRunner};
 
 /// A runner that dies is started again after this; the first time at once.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Beyond what its hooks may take, a runner that comes to its end has this long.
+const ENDING: Duration = Duration::from_secs(3);
 /// One that has lived for so long died for a reason of its own.
 const LIVED: Duration = Duration::from_secs(10);
 
@@ -27,35 +32,42 @@ const LIVED: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Runner {
     setup: OwnedFd,
+    /// For which roles hooks have run.
+    pub(super) roles: File,
     child: Option<Child>,
     /// When the one that runs was started, or when the next one is.
     moment: Timestamp,
-    /// How long hooks may take at the end.
-    pub(super) longest: Duration,
+    /// The longest time of a hook.
+    longest: Duration,
 }
 
 impl Runner {
-    /// Gets everything ready; `None` if there is nothing to run.
+    /// Gets everything ready; `None` if there is nothing to run. `roles`: descriptor of what an earlier keeper has left.
     ///
     /// # Errors
     /// No memory.
     pub(super) fn prepare(
         config: &Config,
         resolved: &Resolved,
-        told: &[String],
+        names: &Names,
+        roles: Option<i32>,
         sockets: &mut Sockets,
         log: &Log,
-        now: Timestamp,
     ) -> Result<Option<Self>, String> {
         if resolved.checks.is_empty() && resolved.hooks.iter().all(Option::is_none) {
             return Ok(None);
         }
         let pair = pipe::pair().map_err(|error| format!("cannot make a pipe: {error}"))?;
         sockets.runner = Some(pair);
-        let setup = setup(config, resolved, told, log);
+        let roles = match roles {
+            Some(number) => process::inherited(number).map(File::from),
+            None => process::scratch_file(c"vipdrift-roles"),
+        };
+        let roles = roles.map_err(|error| error.to_string())?;
+        let setup = setup(config, resolved, names, log);
         let longest = setup.groups.iter().filter_map(|group| Some(group.hooks.as_ref()?.timeout)).max();
         let setup = process::memory_file(c"vipdrift-runner", &encode(&setup)).map_err(|e| e.to_string())?;
-        Ok(Some(Self { setup, child: None, moment: now, longest: longest.unwrap_or_default() }))
+        Ok(Some(Self { setup, roles, child: None, moment: now(), longest: longest.unwrap_or_default() }))
     }
 
     /// When a new one is to be started.
@@ -63,13 +75,22 @@ impl Runner {
         self.child.is_none().then_some(self.moment)
     }
 
-    /// Starts one. Answers what to wait for its end with.
-    pub(super) fn start(&mut self, sockets: &Sockets, log: &Log, now: Timestamp) -> Option<&Child> {
+    /// Starts one. `waits`: hooks of an earlier one may still run. Answers what to wait for its end with.
+    pub(super) fn start(
+        &mut self,
+        sockets: &Sockets,
+        waits: bool,
+        log: &Log,
+        now: Timestamp,
+    ) -> Option<&Child> {
         self.moment = now + PAUSE;
         let (_, theirs) = sockets.runner.as_ref()?;
         let number = |fd: &dyn AsFd| OsString::from(fd.as_fd().as_raw_fd().to_string());
-        let args: [OsString; 3] = ["runner".into(), number(&self.setup), number(theirs)];
-        match process::spawn(Path::new(PROGRAM), &args, &[self.setup.as_fd(), theirs.as_fd()]) {
+        let waits = if waits { "true" } else { "false" };
+        let args: [OsString; 5] =
+            ["runner".into(), number(&self.setup), number(theirs), number(&self.roles), waits.into()];
+        let inherit = [self.setup.as_fd(), theirs.as_fd(), self.roles.as_fd()];
+        match process::spawn(Path::new(PROGRAM), &args, &inherit) {
             Ok(child) => {
                 self.moment = now;
                 self.child = Some(child);
@@ -92,21 +113,32 @@ impl Runner {
         self.child.take()
     }
 
-    /// Its process id.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(|child| child.pid)
+    /// How long it may take to come to its end: a hook that runs, the one after it, and a little.
+    pub(super) fn limit(&self) -> Duration {
+        self.longest * 2 + ENDING
     }
 
-    /// Tells it to come to its end. Answers it.
-    pub(super) fn stop(&mut self) -> Option<Child> {
-        let child = self.child.take()?;
-        let _ = child.terminate();
-        Some(child)
+    /// Tells it that no other one has hooks any more.
+    pub(super) fn begin(&self, sockets: &Sockets) {
+        self.say(sockets, &ToRunner::Begin);
+    }
+
+    /// Tells it to come to its end, after all that the brain has said. Answers it.
+    pub(super) fn finish(&mut self, sockets: &Sockets) -> Option<Child> {
+        self.say(sockets, &ToRunner::Finish);
+        self.child.take()
+    }
+
+    /// Through the brain's end of the pipe. A runner that does not read is ended when its time is over.
+    fn say(&self, sockets: &Sockets, message: &ToRunner) {
+        if let Some((ours, _)) = &sockets.runner {
+            let _ = ours.send(&encode(message));
+        }
     }
 }
 
-fn setup(config: &Config, resolved: &Resolved, told: &[String], log: &Log) -> RunnerSetup {
-    let mut users = Users { default: default_account(config), keeps_root: false };
+fn setup(config: &Config, resolved: &Resolved, names: &Names, log: &Log) -> RunnerSetup {
+    let mut users = Users { names, default: default_account(config, names), keeps_root: false };
     let checks: Vec<NamedCheck> = resolved
         .checks
         .iter()
@@ -125,7 +157,6 @@ fn setup(config: &Config, resolved: &Resolved, told: &[String], log: &Log) -> Ru
             interface: resolved.interfaces[group.interface.0].clone(),
             vips: group.vips.iter().map(|vip| resolved.vips[vip.0].address.to_string()).collect(),
             hooks: hooks.as_ref().map(|hooks| users.hooks(hooks)),
-            told: told.contains(&group.name),
         })
         .collect();
     for named in &checks {
@@ -166,29 +197,29 @@ fn setup(config: &Config, resolved: &Resolved, told: &[String], log: &Log) -> Ru
 }
 
 /// Whom programs run as unless somebody is named; `None` where root may become nobody else, or is not root.
-fn default_account(config: &Config) -> Option<Account> {
+fn default_account(config: &Config, names: &Names) -> Option<Account> {
     if !nix::unistd::geteuid().is_root() {
         return None;
     }
-    let found = sandbox::find_account(&[config.cluster.user.as_str(), "nobody"]).ok().flatten()?;
+    let found = names.unprivileged(config)?;
     let may = sandbox::may_become(&found).unwrap_or(false);
     may.then_some(Account { name: found.name, uid: found.uid, gid: found.gid })
 }
 
-/// Looks users up, once, at the start: no name service is asked while checks run.
-struct Users {
+/// Who runs what.
+struct Users<'n> {
+    names: &'n Names,
     default: Option<Account>,
     keeps_root: bool,
 }
 
-impl Users {
+impl Users<'_> {
     /// The account of a user that is named, if it is another one than the default.
     fn find(&mut self, name: &str) -> Result<Option<Account>, String> {
         if self.default.as_ref().is_some_and(|account| account.name == name) {
             return Ok(None);
         }
-        let found = sandbox::account(name).map_err(|error| error.to_string())?;
-        let found = found.ok_or_else(|| format!("there is no user {name}"))?;
+        let found = self.names.user(name)?.ok_or_else(|| format!("there is no user {name}"))?;
         if found.uid == nix::unistd::geteuid().as_raw() && self.default.is_none() {
             return Ok(None);
         }

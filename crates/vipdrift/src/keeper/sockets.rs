@@ -60,12 +60,12 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens everything. The control socket's file is made, mode 0660, with its folder if that is missing; where there
-    /// is a group called `user`, its members may use it.
+    /// Opens everything. The control socket's file is made, mode 0660, with its folder if that is missing; members of
+    /// `group` may use it.
     ///
     /// # Errors
     /// The first thing that could not be opened. A control socket that was made is removed again.
-    pub(crate) fn open(resolved: &Resolved, control: &Path, user: &str) -> Result<Self, Unopened> {
+    pub(crate) fn open(resolved: &Resolved, control: &Path, group: Option<u32>) -> Result<Self, Unopened> {
         let heartbeat = resolved
             .own
             .iter()
@@ -81,7 +81,7 @@ impl Sockets {
             Err(error) if uses_v6 => return Err(echoes(error)),
             Err(_) => None,
         };
-        let listener = listen(control, user)?;
+        let listener = listen(control, group)?;
         Ok(Self {
             heartbeat,
             arp,
@@ -216,7 +216,7 @@ fn echoes(error: echo::Error) -> Unopened {
     Unopened::new(error.to_string(), PRIVILEGES)
 }
 
-fn listen(path: &Path, user: &str) -> Result<UnixListener, Unopened> {
+fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, Unopened> {
     let cannot = |error: &io::Error| {
         Unopened::new(
             format!("cannot make the control socket {}: {}", path.display(), plain(error)),
@@ -244,9 +244,9 @@ fn listen(path: &Path, user: &str) -> Result<UnixListener, Unopened> {
         std::fs::remove_file(path).map_err(|e| cannot(&e))?;
     }
     let listener = UnixListener::bind(path).map_err(|e| cannot(&e))?;
-    if let Ok(Some(group)) = nix::unistd::Group::from_name(user) {
+    if group.is_some() {
         // In a namespace without that group the socket stays with this one.
-        let _ = std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()));
+        let _ = std::os::unix::fs::chown(path, None, group);
     }
     let ready = listener
         .set_nonblocking(true)

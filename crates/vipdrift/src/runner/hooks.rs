@@ -8,6 +8,7 @@ use vipdrift_checks::{Outcome, Rest, run_program};
 use vipdrift_core::RoleName;
 
 use super::message::{GroupHooks, HookSet, RunnerSetup, Turn};
+use super::roles::Roles;
 use super::turns::Turns;
 use crate::journal::replay::role;
 use crate::log::Log;
@@ -18,6 +19,7 @@ pub(super) struct Hooks {
     node: String,
     groups: Vec<GroupHooks>,
     turns: Vec<Turns>,
+    roles: Roles,
     ended: UnboundedSender<usize>,
     log: Log,
 }
@@ -37,15 +39,27 @@ struct Document<'d> {
 }
 
 impl Hooks {
-    /// Says to `ended` which group's hook is over.
-    pub(super) fn new(setup: &RunnerSetup, ended: UnboundedSender<usize>, log: Log) -> Self {
+    /// Says to `ended` which group's hook is over. Nothing begins before [`Hooks::begin_all`].
+    pub(super) fn new(setup: &RunnerSetup, roles: Roles, ended: UnboundedSender<usize>, log: Log) -> Self {
         Self {
             cluster: setup.cluster.clone(),
             node: setup.node.clone(),
             groups: setup.groups.clone(),
-            turns: setup.groups.iter().map(|group| Turns::new(group.told)).collect(),
+            turns: setup.groups.iter().map(|_| Turns::held()).collect(),
+            roles,
             ended,
             log,
+        }
+    }
+
+    /// No earlier runner has hooks any more.
+    pub(super) fn begin_all(&mut self) {
+        let known = self.roles.read();
+        for group in 0..self.groups.len() {
+            let last = known.get(&self.groups[group].group).copied();
+            if let Some(next) = self.turns[group].release(last) {
+                self.begin(next);
+            }
         }
     }
 
@@ -88,6 +102,7 @@ impl Hooks {
             let _ = self.ended.send(index);
             return;
         };
+        self.roles.set(&group.group, turn.to);
         let title = format!("{}: hook {what}", group.group);
         let mut exec = match hook {
             Ok(exec) => exec,

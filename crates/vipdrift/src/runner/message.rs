@@ -37,8 +37,6 @@ pub(crate) struct GroupHooks {
     pub(crate) interface: String,
     pub(crate) vips: Vec<String>,
     pub(crate) hooks: Option<HookSet>,
-    /// An earlier runner has run the hook for the role that the node has now.
-    pub(crate) told: bool,
 }
 
 /// The hooks of a group. What cannot be run says why.
@@ -51,13 +49,17 @@ pub(crate) struct HookSet {
     pub(crate) timeout: Duration,
 }
 
-/// From the brain.
+/// From the brain, and through the same pipe from the keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToRunner {
     /// A brain has begun: tell everything.
     Hello,
     /// The role of this node in a group, when it has changed and to a runner that has begun.
     Role(Turn),
+    /// From the keeper: the runner before this one has ended, and with it the last of its hooks.
+    Begin,
+    /// From the keeper: come to the end. All that was said before it is still to be done.
+    Finish,
 }
 
 /// This node's role in a group has changed, or is told anew.

@@ -6,12 +6,14 @@
 
 mod hooks;
 pub(crate) mod message;
+mod roles;
 mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use vipdrift_checks::{Pinger, Probe, Report, Tools, run as run_check};
 use vipdrift_platform::pipe::{MessagePipe, Received};
@@ -22,6 +24,7 @@ use vipdrift_platform::{process, sandbox};
 
 use self::hooks::Hooks;
 use self::message::{FromRunner, RunnerSetup, ToRunner};
+use self::roles::Roles;
 use crate::log::Log;
 use crate::message::encode;
 
@@ -33,7 +36,7 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 const THREADS: usize = 512;
 /// Enough for what such a thread does.
 const STACK: usize = 512 * 1024;
-/// Hooks that still run when the daemon is told to stop have this long, if that is more than they have anyway.
+/// At the end a hook that runs and the one after it have their time, and this.
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// Numbers of the descriptors that a runner starts from.
@@ -41,6 +44,10 @@ const LEAVING: Duration = Duration::from_secs(1);
 pub(crate) struct Inherited {
     pub(crate) setup: i32,
     pub(crate) pipe: i32,
+    /// For which roles hooks have run.
+    pub(crate) roles: i32,
+    /// Hooks of an earlier runner may still run.
+    pub(crate) waits: bool,
 }
 
 /// Runs checks and hooks until it is told to stop, or nobody is left to talk to.
@@ -49,12 +56,15 @@ pub(crate) struct Inherited {
 /// In a sentence, if it cannot begin.
 pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let _ = std::fs::write("/proc/self/comm", "vipdrift-runner");
+    // What is said to the daemon as a whole, by Ctrl-C or by a service manager that tells every process of it, is the keeper's to
+    // hear: it lets go first, and what that means is still to be told here.
     let signals = Signals::block_and_open(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let text = |error: process::Error| error.to_string();
     let setup = process::inherited_bytes(inherited.setup).map_err(text)?;
     let setup: RunnerSetup = serde_json::from_slice(&setup).map_err(|error| error.to_string())?;
     let pipe = MessagePipe::from(process::inherited(inherited.pipe).map_err(text)?);
+    let roles = Roles::new(process::inherited(inherited.roles).map_err(text)?.into());
     let mut ident = [0; 2];
     let _ = getrandom::fill(&mut ident);
     let pings = setup.checks.iter().any(|check| matches!(check.check.probe, Probe::Icmp(_)));
@@ -74,7 +84,9 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         .thread_stack_size(STACK)
         .build()
         .map_err(|error| format!("cannot make a runtime: {error}"))?;
-    let ended = runtime.block_on(work(setup, pipe, signals, pinger, log.clone()));
+    let hooks = (roles, inherited.waits);
+    let ended = runtime.block_on(work(setup, pipe, hooks, pinger, log.clone()));
+    drop(signals);
     log.flush();
     // Threads that hang in a file system are not waited for.
     runtime.shutdown_background();
@@ -84,23 +96,24 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
 async fn work(
     setup: RunnerSetup,
     pipe: MessagePipe,
-    mut signals: Signals,
+    (roles, waits): (Roles, bool),
     pinger: Option<Result<Arc<Pinger>, String>>,
     log: Log,
 ) -> std::io::Result<()> {
-    let wait = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().and_then(Readable::new);
-    let (told, signalled) =
-        (wait(std::os::fd::AsFd::as_fd(&pipe))?, wait(std::os::fd::AsFd::as_fd(&signals))?);
+    let told = std::os::fd::AsFd::as_fd(&pipe).try_clone_to_owned().and_then(Readable::new)?;
     if let Some(Ok(pinger)) = &pinger {
         tokio::spawn(Arc::clone(pinger).listen());
     }
     let tools = Arc::new(Tools { pinger });
-    let mut reports = start_checks(&setup, &tools);
+    let (mut checks, mut reports) = start_checks(&setup, &tools);
     let longest = setup.groups.iter().filter_map(|group| Some(group.hooks.as_ref()?.timeout)).max();
     let (ended, mut over) = mpsc::unbounded_channel();
-    let hooks = Hooks::new(&setup, ended, log);
+    let hooks = Hooks::new(&setup, roles, ended, log);
     let mut last: Vec<Option<Report>> = setup.checks.iter().map(|_| None).collect();
     let mut side = Side { pipe, hooks };
+    if !waits {
+        side.hooks.begin_all();
+    }
     side.say(&FromRunner::Hello);
     let mut pulse = interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -115,25 +128,14 @@ async fn work(
             ready = told.becomes() => {
                 ready?;
                 if !side.listen(&last) {
-                    return Ok(());
-                }
-            }
-            ready = signalled.becomes() => {
-                ready?;
-                let mut told = Vec::new();
-                while let Some(signal) = signals.next()? {
-                    told.push(signal);
-                }
-                // What Ctrl-C says to all of them is the keeper's to hear.
-                if told.contains(&Signal::Terminate) {
-                    side.listen(&last);
                     break;
                 }
             }
         }
     }
+    checks.abort_all();
     // What is to be told of the end is told to its end.
-    let deadline = Instant::now() + longest.unwrap_or_default() + LEAVING;
+    let deadline = Instant::now() + longest.unwrap_or_default() * 2 + LEAVING;
     while side.hooks.is_busy() {
         match timeout_at(deadline, over.recv()).await {
             Ok(Some(group)) => side.hooks.ended(group),
@@ -143,20 +145,25 @@ async fn work(
     Ok(())
 }
 
-fn start_checks(setup: &RunnerSetup, tools: &Arc<Tools>) -> UnboundedReceiver<(usize, Report)> {
+/// The checks at work, and what they find.
+fn start_checks(
+    setup: &RunnerSetup,
+    tools: &Arc<Tools>,
+) -> (JoinSet<()>, UnboundedReceiver<(usize, Report)>) {
+    let mut checks = JoinSet::new();
     let (send, reports) = mpsc::unbounded_channel();
     let mut phases = vec![0; setup.checks.len()];
     let _ = getrandom::fill(&mut phases);
     for (index, (named, phase)) in setup.checks.iter().zip(phases).enumerate() {
         let (check, tools, send) = (with_environment(named, &setup.node), Arc::clone(tools), send.clone());
-        tokio::spawn(async move {
+        checks.spawn(async move {
             run_check(&check, phase, &tools, |report| {
                 let _ = send.send((index, report));
             })
             .await;
         });
     }
-    reports
+    (checks, reports)
 }
 
 /// A program is told for whom it looks.
@@ -182,7 +189,7 @@ impl Side {
         let _ = self.pipe.send(&encode(message));
     }
 
-    /// Everything that the brain has said. False when nobody will say anything any more.
+    /// Everything that was said. False when nobody will say anything any more.
     fn listen(&mut self, last: &[Option<Report>]) -> bool {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -196,6 +203,8 @@ impl Side {
                         }
                     }
                     Ok(ToRunner::Role(turn)) => self.hooks.turn(turn),
+                    Ok(ToRunner::Begin) => self.hooks.begin_all(),
+                    Ok(ToRunner::Finish) => return false,
                     Err(_) => {}
                 },
                 Ok(Received::Empty) => return true,

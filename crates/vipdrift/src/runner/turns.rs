@@ -12,23 +12,27 @@ pub(super) struct Turns {
     last: Option<RoleName>,
     running: bool,
     next: Option<Turn>,
-    /// The first role is known to whoever was here before.
-    told: bool,
+    /// Nothing begins: hooks of an earlier runner may still run.
+    held: bool,
     /// Turns that were left out since the last hook began.
     pub(super) left_out: u32,
 }
 
 impl Turns {
-    /// `told`: the hook of the role that the node has has run already.
-    pub(super) fn new(told: bool) -> Self {
-        Self { told, ..Self::default() }
+    /// Nothing begins before [`Turns::release`].
+    pub(super) fn held() -> Self {
+        Self { held: true, ..Self::default() }
+    }
+
+    /// Nobody else runs hooks any more; the last that ran was for `last`. Answers what is to be run now.
+    pub(super) fn release(&mut self, last: Option<RoleName>) -> Option<Turn> {
+        self.held = false;
+        self.last = last;
+        self.begin()
     }
 
     /// The node has taken a role. Answers what is to be run now.
     pub(super) fn add(&mut self, turn: Turn) -> Option<Turn> {
-        if std::mem::take(&mut self.told) {
-            self.last = Some(turn.from);
-        }
         if let Some(earlier) = self.next.take() {
             self.left_out += 1;
             // The hook is told where the node came from when it last was told anything.
@@ -51,13 +55,13 @@ impl Turns {
     }
 
     fn begin(&mut self) -> Option<Turn> {
-        if self.running {
+        if self.running || self.held {
             return None;
         }
         let turn = self.next.take()?;
         if self.last == Some(turn.to) {
-            // Back where it was before anybody was told.
-            self.left_out += 1;
+            // Back where it was before anybody was told, or told anew.
+            self.left_out += u32::from(turn.from != turn.to || self.left_out > 0);
             return None;
         }
         self.last = Some(turn.to);
@@ -107,16 +111,19 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_runner_has_told_is_not_told_again() {
-        let mut turns = Turns::new(true);
+    fn nothing_begins_while_an_earlier_runner_has_hooks() {
+        let mut turns = Turns::held();
         assert_eq!(turns.add(turn(Active, Active, 1)), None);
+        assert_eq!(turns.release(Some(Active)), None, "its hook has run");
         assert_eq!(turns.add(turn(Active, Standby, 1)), Some(turn(Active, Standby, 1)));
-        let mut turns = Turns::new(true);
-        assert_eq!(
-            turns.add(turn(Active, Standby, 1)),
-            Some(turn(Active, Standby, 1)),
-            "it has changed meanwhile"
-        );
+        let mut turns = Turns::held();
+        assert_eq!(turns.add(turn(Active, Active, 1)), None);
+        assert_eq!(turns.add(turn(Active, Standby, 1)), None);
+        assert!(turns.is_busy());
+        assert_eq!(turns.release(Some(Active)), Some(turn(Active, Standby, 1)), "it has changed meanwhile");
+        let mut turns = Turns::held();
+        turns.add(turn(Active, Active, 1));
+        assert_eq!(turns.release(None), Some(turn(Active, Active, 1)), "nobody has run it");
     }
 
     #[test]
