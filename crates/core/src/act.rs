@@ -352,7 +352,13 @@ impl Node {
         let active_here = matches!(self.groups[group].state, State::Active);
         let holder =
             if active_here { Some(self.config.id) } else { self.holder(group).map(|p| self.peers[p].id) };
-        let Some(holder) = holder else { return Err(format!("{name} is active on no node")) };
+        let Some(holder) = holder else {
+            return Err(if matches!(self.groups[group].state, State::Proving { .. }) {
+                format!("this node asks around before it goes on with {name}; try again in a moment")
+            } else {
+                format!("{name} is active on no node")
+            });
+        };
         let ready = |id: NodeId| {
             if id == self.config.id { self.is_eligible(group) } else { self.heir_is_ready(group, id) }
         };

@@ -385,3 +385,65 @@ pub(crate) fn decisions_are_kept_with_their_evidence_over_a_restart() {
     });
     follow.kill(Signal::SIGKILL).unwrap();
 }
+
+/// A service manager may tell every process of the daemon to end, and the runner hears it first.
+pub(crate) fn the_last_hook_runs_when_every_process_is_told_to_end() {
+    let mut cluster = cluster(&format!("{FILE}{HOOKS}"));
+    let active = holder(&cluster);
+    wait(&cluster, "the first hook", |c| {
+        marks(c, active).iter().any(|mark| mark.split(' ').nth(1) == Some("active"))
+    });
+    let (keeper, brain) = cluster.pids(active).unwrap();
+    for pid in [runner(&cluster, active), brain, keeper] {
+        cluster.signal(pid, Signal::SIGTERM);
+    }
+    assert!(cluster.reap(active, PATIENCE).is_some_and(|status| status.success()));
+    let marks = marks(&cluster, active);
+    assert!(marks.last().unwrap().starts_with("active fault"), "{marks:?}");
+}
+
+/// Hooks that run when the configuration changes come to their end, and those after them wait for that.
+pub(crate) fn a_hook_outlives_a_reload_and_the_next_one_waits_for_it() {
+    let cluster = cluster(&format!("{FILE}{HOOKS}"));
+    let active = holder(&cluster);
+    let heir = (active + 1) % cluster.nodes.len();
+    let slow = "echo begin $VIPDRIFT_TO >> /run/marks; sleep 1; echo end $VIPDRIFT_TO >> /run/marks";
+    on(&cluster, heir, || program(Path::new(HOOK), slow));
+    cluster.switchover(active, "web", Some(&cluster.nodes[heir].name)).unwrap();
+    wait(&cluster, "its hook", |c| marks(c, heir).last().is_some_and(|mark| mark == "begin active"));
+    command(&cluster, heir, &["reload"]);
+    set_well(&cluster, heir, false);
+    // Another change has to wait for that.
+    let node = &cluster.nodes[heir];
+    let mut again = Command::new(crate::support::BINARY);
+    again.arg("reload").arg("--config").arg(&node.config);
+    let again = node.host.run(move || again.output().unwrap());
+    let error = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(error.contains("hooks from before the last change still run"), "{error}");
+    wait(&cluster, "both hooks", |c| marks(c, heir).last().is_some_and(|mark| mark == "end fault"));
+    let marks = marks(&cluster, heir);
+    assert!(
+        marks.ends_with(&["begin active", "end active", "begin fault", "end fault"].map(str::to_owned)),
+        "{marks:?}"
+    );
+    command(&cluster, heir, &["reload"]);
+}
+
+/// A runner that dies is followed by one that knows what has run.
+pub(crate) fn no_hook_runs_again_because_its_runner_died() {
+    let cluster = cluster(&format!("{FILE}{HOOKS}"));
+    let active = holder(&cluster);
+    wait(&cluster, "the first hook", |c| {
+        marks(c, active).iter().any(|mark| mark.split(' ').nth(1) == Some("active"))
+    });
+    let before = marks(&cluster, active);
+    let old = runner(&cluster, active);
+    cluster.signal(old, Signal::SIGKILL);
+    // It has looked, so it has heard the roles too: they are told when it begins.
+    wait(&cluster, "a new runner that has looked often", |c| {
+        c.status(active).is_ok_and(|s| s.groups[0].checks[0].looks > 100) && runner(c, active) != old
+    });
+    assert_eq!(marks(&cluster, active), before);
+    set_well(&cluster, active, false);
+    wait(&cluster, "the next hook", |c| marks(c, active).ends_with(&["active fault 1".to_owned()]));
+}
