@@ -12,13 +12,13 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use vipdrift_platform::process;
 use vipdrift_platform::readable::Readable;
 
 use crate::check::Exec;
 use crate::output::{KEPT, Outcome, plain};
+use crate::slot::Slot;
 
 /// What a pipe takes at once, with the system's ordinary limits.
 const PIPE: usize = 32 * 1024;
@@ -26,8 +26,8 @@ const PIPE: usize = 32 * 1024;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs it as a check, for `limit` at most: nothing of it is left.
-pub(crate) async fn look(exec: &Exec, limit: Duration) -> Outcome {
-    run_program(exec, Vec::new(), limit, Rest::Ends).await
+pub(crate) async fn look(exec: &Exec, slot: &Slot, limit: Duration) -> Outcome {
+    run_program(exec, slot, Vec::new(), limit, Rest::Ends).await
 }
 
 /// What becomes of what a program leaves in its process group.
@@ -43,21 +43,19 @@ pub enum Rest {
 /// It reads `input`, which should be short: what does not fit a pipe is left out. Its output is kept in part. What it
 /// leaves running should have closed its output: nobody reads it any more.
 ///
+/// `slot` is that of whoever runs such programs one after the other: one on a file system that hangs takes its time to
+/// start, and the next is not started meanwhile.
+///
 /// To be called in a runtime whose blocking threads live as long as the process does: a program ends with the thread
 /// that has started it.
-pub async fn run_program(exec: &Exec, input: Vec<u8>, limit: Duration, rest: Rest) -> Outcome {
+pub async fn run_program(exec: &Exec, slot: &Slot, input: Vec<u8>, limit: Duration, rest: Rest) -> Outcome {
     let deadline = Instant::now() + limit;
     let program = exec.command.first().cloned().unwrap_or_default();
-    let (send, started) = oneshot::channel();
     let command = command(exec);
-    // A program on a file system that hangs takes its time to start.
-    tokio::task::spawn_blocking(move || {
-        // Whoever does not wait for it any more does not get it: it is dropped, which ends it.
-        let _ = send.send(start(command, &input));
-    });
-    let started = match timeout_at(deadline, started).await {
+    // One that is not waited for any more is dropped when it has started, which ends it.
+    let started = match timeout_at(deadline, slot.take(move || start(command, &input))).await {
         Ok(Ok(started)) => started,
-        Ok(Err(_)) => return Outcome::bad(format!("cannot start {program}")),
+        Ok(Err(why)) => return Outcome::bad(format!("cannot start {program}: {why}")),
         Err(_) => return Outcome::bad(format!("{program} did not start within {}", show(limit))),
     };
     let mut running = match started {
@@ -212,7 +210,7 @@ mod tests {
     }
 
     async fn run(exec: &Exec) -> Outcome {
-        look(exec, Duration::from_secs(5)).await
+        look(exec, &Slot::default(), Duration::from_secs(5)).await
     }
 
     #[tokio::test]
@@ -246,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pids = folder.path().join("pids");
         let script = format!("sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
-        let outcome = look(&sh(&script), Duration::from_millis(300)).await;
+        let outcome = look(&sh(&script), &Slot::default(), Duration::from_millis(300)).await;
         assert_eq!(outcome.summary, "/bin/sh did not end within 300 ms and was killed");
         assert_none_left(&pids).await;
     }
@@ -295,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn endless_output_is_cut() {
-        let outcome = look(&sh("yes; exit 1"), Duration::from_millis(200)).await;
+        let outcome = look(&sh("yes; exit 1"), &Slot::default(), Duration::from_millis(200)).await;
         assert!(!outcome.good);
         assert!(outcome.output.len() <= KEPT && outcome.output.ends_with("y"), "{}", outcome.output.len());
     }

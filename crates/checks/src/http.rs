@@ -1,5 +1,6 @@
 //! Is an HTTP request answered as expected?
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Empty};
@@ -16,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::check::Http;
 use crate::output::{Outcome, plain};
+use crate::slot::Slot;
 use crate::tls;
 
 /// A body is read so far, in bytes.
@@ -27,6 +29,7 @@ pub(crate) struct Asker {
     uri: Uri,
     body: Option<Regex>,
     tls: Option<Arc<ClientConfig>>,
+    slot: Slot,
 }
 
 impl Asker {
@@ -38,7 +41,7 @@ impl Asker {
             return Err(format!("{}: expected http://HOST/… or https://HOST/…", http.url));
         }
         let body = http.body.as_deref().map(Regex::new).transpose().map_err(|error| error.to_string())?;
-        Ok(Self { http: http.clone(), uri, body, tls: None })
+        Ok(Self { http: http.clone(), uri, body, tls: None, slot: Slot::default() })
     }
 
     pub(crate) async fn look(&mut self) -> Outcome {
@@ -52,9 +55,12 @@ impl Asker {
         let secure = self.uri.scheme_str() == Some("https");
         let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let stream = TcpStream::connect((host.as_str(), port))
-            .await
-            .map_err(|error| format!("{host} port {port}: {}", plain(&error)))?;
+        let failed = |error: &std::io::Error| format!("{host} port {port}: {}", plain(error));
+        let name = host.clone();
+        // A name service that hangs is asked once.
+        let addresses = self.slot.take(move || (name.as_str(), port).to_socket_addrs()).await?;
+        let addresses: Vec<SocketAddr> = addresses.map_err(|error| failed(&error))?.collect();
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| failed(&error))?;
         let _ = stream.set_nodelay(true);
         let _ = stream.set_zero_linger();
         if !secure {
@@ -64,8 +70,7 @@ impl Asker {
             Some(config) => Arc::clone(config),
             None => {
                 let http = self.http.clone();
-                let made = tokio::task::spawn_blocking(move || tls::config(&http)).await;
-                let config = made.map_err(|error| error.to_string())??;
+                let config = self.slot.take(move || tls::config(&http)).await??;
                 Arc::clone(self.tls.insert(config))
             }
         };

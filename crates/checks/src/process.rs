@@ -10,6 +10,7 @@ use vipdrift_platform::readable::Readable;
 
 use crate::check::Subject;
 use crate::output::{Outcome, plain};
+use crate::slot::Slot;
 
 /// More of one name are not watched; one of them that lives is enough.
 const MOST: usize = 64;
@@ -20,20 +21,21 @@ const COMM: usize = 15;
 #[derive(Default)]
 pub(crate) struct Watched {
     processes: Vec<(u32, Readable)>,
+    slot: Slot,
 }
 
 impl Watched {
     /// Looks for the subject, and watches what it finds from now on.
     pub(crate) async fn look(&mut self, subject: &Subject) -> Outcome {
         let wanted = subject.clone();
-        let found = tokio::task::spawn_blocking(move || find(&wanted)).await;
+        let found = self.slot.take(move || find(&wanted)).await;
         let pids = match found {
             Ok(Ok(pids)) => pids,
             Ok(Err(why)) => {
                 self.processes.clear();
                 return Outcome::bad(why);
             }
-            Err(error) => return Outcome::bad(error.to_string()),
+            Err(why) => return Outcome::bad(why),
         };
         self.processes.retain(|(pid, _)| pids.contains(pid));
         for pid in pids {

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::check::{Check, Probe};
 use crate::http::Asker;
 use crate::icmp::Pinger;
 use crate::output::Outcome;
+use crate::slot::Slot;
 use crate::tally::Tally;
 use crate::{exec, file, process, tcp, unit};
 
 /// Results that change nothing are reported this often, for those who look.
 const NEWS: Duration = Duration::from_secs(1);
+/// What ending a program that has taken too long may take.
+const ENDING: Duration = Duration::from_millis(50);
 /// A first look comes no later than this after the start.
 const FIRST: Duration = Duration::from_millis(250);
 
@@ -43,10 +45,10 @@ pub struct Tools {
 enum Eye {
     Tcp(std::net::SocketAddr),
     Http(Box<Asker>),
-    Exec(crate::check::Exec),
+    Exec(crate::check::Exec, Slot),
     Process(crate::check::Subject, process::Watched),
     Unit(String, unit::Watched),
-    File(std::path::PathBuf, Arc<Semaphore>),
+    File(std::path::PathBuf, Slot),
     Icmp(std::net::IpAddr, Arc<Pinger>),
     /// It cannot look at all.
     Blind(String),
@@ -60,10 +62,10 @@ impl Eye {
                 Ok(asker) => Self::Http(Box::new(asker)),
                 Err(why) => Self::Blind(why),
             },
-            Probe::Exec(exec) => Self::Exec(exec.clone()),
+            Probe::Exec(exec) => Self::Exec(exec.clone(), Slot::default()),
             Probe::Process(subject) => Self::Process(subject.clone(), process::Watched::default()),
             Probe::Unit(name) => Self::Unit(name.clone(), unit::Watched::default()),
-            Probe::File(path) => Self::File(path.clone(), Arc::new(Semaphore::new(1))),
+            Probe::File(path) => Self::File(path.clone(), Slot::default()),
             Probe::Impossible(why) => Self::Blind(why.clone()),
             Probe::Icmp(address) => match &tools.pinger {
                 Some(Ok(pinger)) => Self::Icmp(*address, Arc::clone(pinger)),
@@ -78,19 +80,21 @@ impl Eye {
             match self {
                 Self::Tcp(address) => tcp::look(*address).await,
                 Self::Http(asker) => asker.look().await,
-                Self::Exec(exec) => exec::look(exec, limit).await,
+                Self::Exec(exec, slot) => exec::look(exec, slot, limit).await,
                 Self::Process(subject, watched) => watched.look(subject).await,
                 Self::Unit(name, watched) => watched.look(name).await,
-                Self::File(path, turn) => look_at_file(path, turn).await,
+                Self::File(path, slot) => {
+                    let wanted = path.clone();
+                    let look = slot.take(move || file::look(&wanted)).await;
+                    look.unwrap_or_else(|why| Outcome::bad(format!("{}: {why}", path.display())))
+                }
                 Self::Icmp(address, pinger) => pinger.look(*address).await,
                 Self::Blind(why) => Outcome::bad(why.clone()),
             }
         };
-        // A program is ended by its own limit, a moment before this one.
-        match timeout(limit + Duration::from_millis(100), timeout_unless_program(look, limit)).await {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) | Err(_) => Outcome::bad(format!("no answer within {} ms", limit.as_millis())),
-        }
+        // A program is ended within the limit, which takes a moment more.
+        let outcome = timeout(limit + ENDING, look).await;
+        outcome.unwrap_or_else(|_| Outcome::bad(format!("no answer within {} ms", limit.as_millis())))
     }
 
     /// Waits until it is worth another look before its time.
@@ -101,25 +105,6 @@ impl Eye {
             _ => std::future::pending().await,
         }
     }
-}
-
-async fn timeout_unless_program(look: impl Future<Output = Outcome>, limit: Duration) -> Option<Outcome> {
-    timeout(limit + Duration::from_millis(50), look).await.ok()
-}
-
-/// On a file system that hangs a look does not come back. It occupies one thread then, and the next looks do not wait
-/// for it.
-async fn look_at_file(path: &std::path::Path, turn: &Arc<Semaphore>) -> Outcome {
-    let Ok(turn) = Arc::clone(turn).try_acquire_owned() else {
-        return Outcome::bad(format!("{}: an earlier look still hangs", path.display()));
-    };
-    let wanted = path.to_owned();
-    let look = tokio::task::spawn_blocking(move || {
-        let outcome = file::look(&wanted);
-        drop(turn);
-        outcome
-    });
-    look.await.unwrap_or_else(|error| Outcome::bad(error.to_string()))
 }
 
 /// Runs a check for as long as it is let: dropping the future ends it, with the program that it may be running. Its first

@@ -11,6 +11,7 @@ use crate::node::Node;
 use crate::snapshot::RoleName;
 use crate::time::Timestamp;
 use crate::timer::Timer;
+use crate::tuning::REMEMBER;
 
 /// What is known of a check.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,7 +55,10 @@ impl Node {
         check.failing = failing;
         let config = &self.config.checks[index];
         let (group, name) = (config.group.0, config.name.clone());
-        self.forgotten = true;
+        if changed {
+            // Many may change at once, and each carries them all.
+            self.timers.set_sooner(Timer::Remember, self.now + REMEMBER);
+        }
         self.touch(group);
         self.revisit(group);
         if !changed && reported {

@@ -23,6 +23,8 @@ use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
 use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, Tuning};
 
+/// Characters of a check's reason that the next brain is told.
+const CARRIED: usize = 80;
 /// A plan carried over from an earlier brain is at most this: there are numbers enough behind it, and
 /// [`NEXT_PLAN`] is none of them.
 const LAST_CARRIED: Plan = Plan(u64::MAX / 2);
@@ -428,6 +430,7 @@ impl Node {
                 Timer::Proved => self.revisit_all(),
                 Timer::Resend => self.on_resend_due(),
                 Timer::Report => self.on_report_due(),
+                Timer::Remember => self.forgotten = true,
                 Timer::Suspicion(peer) => self.on_suspicion_due(peer),
                 Timer::Dead(peer) => self.on_dead_due(peer),
                 Timer::Routine(peer) => {
@@ -570,7 +573,8 @@ impl Node {
             .map(|group| CarryGroup { group: group.id.0, term: group.term, active: group.wants_vips() })
             .collect();
         let failing = self.config.checks.iter().zip(&self.checks).filter_map(|(config, check)| {
-            let why = check.failing.clone()?;
+            // Long enough for people, short enough for a thousand of them.
+            let why = check.failing.as_ref()?.chars().take(CARRIED).collect();
             let group = self.groups[config.group.0].id.0;
             Some(CarryCheck { group, check: config.name.clone(), why })
         });

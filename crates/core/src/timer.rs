@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     Resend,
     /// Tell the peers who answers for their VIPs.
     Report,
+    /// Tell the keeper what a next brain must know of checks.
+    Remember,
     /// A peer becomes suspect, or is asked again.
     Suspicion(usize),
     /// A peer's dead time is over.
@@ -59,6 +61,7 @@ impl Timer {
             Self::Proved => "proved",
             Self::Resend => "resend",
             Self::Report => "report",
+            Self::Remember => "remember",
             Self::Suspicion(_) => "suspicion",
             Self::Dead(_) => "dead",
             Self::Routine(_) => "routine",

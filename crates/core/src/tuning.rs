@@ -46,6 +46,9 @@ pub(crate) const YIELD_GRACE: Duration = Duration::from_millis(30);
 pub(crate) const YIELD: Duration = Duration::from_secs(6);
 /// What was seen is told after this, with whatever else has been seen by then.
 pub(crate) const REPORT: Duration = Duration::from_millis(5);
+/// What is known of checks is handed to the keeper after this, with whatever else has changed by then: a next brain that does not
+/// know the last of it hears it within milliseconds.
+pub(crate) const REMEMBER: Duration = Duration::from_millis(100);
 /// Looks at most this often per reign.
 pub(crate) const VERIFY_MAX: u32 = 20;
 /// An answer for a VIP is news for this long.

@@ -40,6 +40,8 @@ const PUNCTUAL: Duration = Duration::from_millis(1);
 /// This loop turns at every beat, some ten times a second at least. After a longer pause everything was frozen.
 const FROZEN: Duration = Duration::from_millis(250);
 
+/// What the runner says is read so many at a time.
+const REPORTS: usize = 32;
 /// An answer on its way to whoever asked is given this long.
 const GOODBYE: Duration = Duration::from_millis(20);
 
@@ -486,10 +488,13 @@ impl Heart {
 
     fn hear_runner(&mut self) {
         let at = now();
-        while let Some(services) = &mut self.parts.services
-            && let Some(event) = services.listen(&self.parts.node, at)
-        {
-            self.handle(event);
+        // The rest is told again: heartbeats come first.
+        for _ in 0..REPORTS {
+            let Some(services) = &mut self.parts.services else { return };
+            let Some(event) = services.listen(&self.parts.node, at) else { return };
+            if let Some(event) = event {
+                self.handle(event);
+            }
         }
     }
 

@@ -66,35 +66,32 @@ impl Services {
         &self.pipe
     }
 
-    /// The next thing that a check has found, if the runner has said anything of interest; `None` when it has said all.
-    pub(super) fn listen(&mut self, node: &Node, now: Timestamp) -> Option<Event<'static>> {
-        loop {
-            let Ok(Received::Message(length)) = self.pipe.receive(&mut self.buffer) else { return None };
-            let Ok(message) = serde_json::from_slice(&self.buffer[..length]) else { continue };
-            self.heard = now;
-            match message {
-                FromRunner::Hello => {
-                    // A runner that has just begun knows no role.
-                    if now >= self.tells_from {
-                        self.tell_all(node);
-                    }
+    /// The next thing that the runner says, if it has said anything, and what follows from it.
+    pub(super) fn listen(&mut self, node: &Node, now: Timestamp) -> Option<Option<Event<'static>>> {
+        let Ok(Received::Message(length)) = self.pipe.receive(&mut self.buffer) else { return None };
+        let Ok(message) = serde_json::from_slice(&self.buffer[..length]) else { return Some(None) };
+        self.heard = now;
+        match message {
+            FromRunner::Hello => {
+                // A runner that has just begun knows no role.
+                if now >= self.tells_from {
+                    self.tell_all(node);
                 }
-                FromRunner::Pulse => {}
-                FromRunner::Report { check, report } => {
-                    let event = event(check, &report);
-                    if let Some((seen, _)) = self.seen.get_mut(check)
-                        && report.passing == Some(report.outcome.good)
-                    {
-                        *seen = now;
-                        self.unseen[check] = false;
-                    }
-                    if let Some(known) = self.reports.get_mut(check) {
-                        *known = Some(report);
-                    }
-                    if event.is_some() {
-                        return event;
-                    }
+                Some(None)
+            }
+            FromRunner::Pulse => Some(None),
+            FromRunner::Report { check, report } => {
+                let event = event(check, &report);
+                if let Some((seen, _)) = self.seen.get_mut(check)
+                    && report.passing == Some(report.outcome.good)
+                {
+                    *seen = now;
+                    self.unseen[check] = false;
                 }
+                if let Some(known) = self.reports.get_mut(check) {
+                    *known = Some(report);
+                }
+                Some(event)
             }
         }
     }

@@ -15,6 +15,7 @@ pub(crate) fn find(config: &Config, problems: &Problems) {
     nodes(config, problems);
     let holders = vips(config, problems);
     paths(config, problems);
+    not_too_many_checks(config, problems);
     for group in &config.groups {
         prefer(config, group, problems);
         interface(config, group, problems);
@@ -180,6 +181,23 @@ fn prefer(config: &Config, group: &GroupEntry, problems: &Problems) {
                     .beside(first, "first here"),
             );
         }
+    }
+}
+
+/// More would be more than one process can look at, and than a brain can be told in one go.
+const MOST_CHECKS: usize = 1000;
+
+fn not_too_many_checks(config: &Config, problems: &Problems) {
+    let all: Vec<_> = config.groups.iter().flat_map(|group| &group.checks).collect();
+    if let Some(first) = all.get(MOST_CHECKS) {
+        problems.add(
+            Problem::at(
+                first.name.span(),
+                format!("{} checks are too many", all.len()),
+                "this one goes beyond",
+            )
+            .help(format!("at most {MOST_CHECKS}; one `exec` check may look at many things")),
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
-use vipdrift_checks::{Outcome, Rest, run_program};
+use vipdrift_checks::{Outcome, Rest, Slot, run_program};
 use vipdrift_core::RoleName;
 
 use super::message::{GroupHooks, HookSet, RunnerSetup, Turn};
@@ -19,6 +19,8 @@ pub(super) struct Hooks {
     node: String,
     groups: Vec<GroupHooks>,
     turns: Vec<Turns>,
+    /// One program at a time, even where one does not start.
+    starts: Vec<Slot>,
     roles: Roles,
     ended: UnboundedSender<usize>,
     log: Log,
@@ -46,6 +48,7 @@ impl Hooks {
             node: setup.node.clone(),
             groups: setup.groups.clone(),
             turns: setup.groups.iter().map(|_| Turns::held()).collect(),
+            starts: setup.groups.iter().map(|_| Slot::default()).collect(),
             roles,
             ended,
             log,
@@ -126,10 +129,10 @@ impl Hooks {
         let mut input = serde_json::to_vec(&document).unwrap_or_default();
         input.push(b'\n');
         exec.environment = environment(&document);
-        let (ended, log) = (self.ended.clone(), self.log.clone());
+        let (ended, log, start) = (self.ended.clone(), self.log.clone(), self.starts[index].clone());
         tokio::spawn(async move {
             let begun = Instant::now();
-            let outcome = run_program(&exec, input, timeout, Rest::Stays).await;
+            let outcome = run_program(&exec, &start, input, timeout, Rest::Stays).await;
             tell(&log, &title, &outcome, begun.elapsed());
             let _ = ended.send(index);
         });
