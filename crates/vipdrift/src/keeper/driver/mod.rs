@@ -1,8 +1,9 @@
 //! The keeper's loop: waits, notices, and sees the brain through its lives.
 
+mod change;
+
 use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,19 +11,16 @@ use vipdrift_core::keeper::{Lives, Verdict};
 use vipdrift_core::{Carry, Timestamp};
 use vipdrift_platform::clock;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
-use vipdrift_platform::process::{self, Child};
-use vipdrift_platform::realtime;
-use vipdrift_wire::Mac;
+use vipdrift_platform::process::Child;
 
+use self::change::Wish;
+use super::Options;
 use super::child::{Brain, Heard, how};
-use super::examination::{Candidate, Examination, Question};
 use super::hands::Hands;
 use super::names::Names;
 use super::runner::Runner;
-use super::succession::{self, Succession};
-use super::{Options, PRIORITY};
-
 use super::sockets::Sockets;
+use super::succession::Succession;
 use crate::config::{HOLD, Loaded, Resolved, Secrets};
 use crate::log::Log;
 use crate::message::{Life, ToBrain, ToKeeper};
@@ -35,10 +33,6 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// A runner that was told to finish has this long, whatever its hooks may take.
 const OLD_RUNNER: Duration = Duration::from_secs(2);
-/// A brain that was asked to retire has this long.
-const RETIRE: Duration = Duration::from_millis(500);
-/// The process of a killed brain has this long to be gone.
-const DEATH: Duration = Duration::from_millis(100);
 /// The longest time between two looks at everything.
 const LOOK: Duration = Duration::from_secs(10);
 /// The shortest silence that counts, for a brain with real-time priority.
@@ -121,25 +115,6 @@ pub(super) struct Driver {
     old_runner: Option<(Child, Timestamp)>,
     /// Processes that were killed and whose end is still to come.
     leftovers: Vec<Child>,
-}
-
-/// Another configuration, or another binary, that somebody wants.
-#[derive(Debug)]
-struct Wish {
-    restart: bool,
-    /// Who is to be answered.
-    ticket: u64,
-    program: Option<PathBuf>,
-    step: Step,
-}
-
-/// What is waited for.
-#[derive(Debug)]
-enum Step {
-    /// A process that looks at it.
-    Examined(Examination),
-    /// The network.
-    Asked { candidate: Candidate, until: Timestamp },
 }
 
 /// A ticket of nobody who could be answered.
@@ -242,10 +217,7 @@ impl Driver {
             next = next.min(due);
         }
         if let Some(wish) = &self.wish {
-            next = next.min(match &wish.step {
-                Step::Examined(examination) => examination.until,
-                Step::Asked { until, .. } => *until,
-            });
+            next = next.min(wish.until());
         }
         if let Some((_, until)) = &self.old_runner {
             next = next.min((*until).max(now + Duration::from_millis(20)));
@@ -471,9 +443,7 @@ impl Driver {
     fn start_brain(&mut self, until: Timestamp, holding: bool) {
         let now = now();
         // Whoever the network was asked for has gone with the brain.
-        if matches!(&self.wish, Some(Wish { step: Step::Asked { .. }, .. })) {
-            self.wish = None;
-        }
+        self.wish.take_if(|wish| wish.asks_network());
         self.number += 1;
         self.said_exit = false;
         let resumed = if holding { self.carry.clone() } else { None };
@@ -576,205 +546,6 @@ impl Driver {
             self.next_look = now + LOOK;
             self.leftovers.retain(|child| matches!(child.reap(), Ok(None)));
             self.parts.hands.look(false);
-        }
-    }
-
-    // ---- Another keeper in this process -----------------------------------------------------------------------
-
-    /// Somebody wants the configuration as it is in its file now, or a new binary. Nothing is touched before it is known that
-    /// this machine could run it.
-    fn wish(&mut self, restart: bool, ticket: u64) {
-        let begun = self.examine(restart);
-        match begun {
-            Ok((examination, program)) => {
-                let _ = self.poller.add(examination.child(), token::EXAMINATION);
-                self.wish = Some(Wish { restart, ticket, program, step: Step::Examined(examination) });
-            }
-            Err(why) => self.refuse(restart, ticket, &why),
-        }
-    }
-
-    fn examine(&self, restart: bool) -> Result<(Examination, Option<PathBuf>), String> {
-        if self.phase != Phase::Running || self.wish.is_some() {
-            return Err(
-                "the daemon is starting, stopping or changing already; try again in a moment".to_owned()
-            );
-        }
-        if self.old_runner.is_some() {
-            return Err(
-                "hooks from before the last change still run; try again when they have ended".to_owned()
-            );
-        }
-        let Parts { options, resolved, loaded, .. } = &self.parts;
-        let program = if restart {
-            Some(succession::own_file().ok_or("the file of this program is not known")?)
-        } else {
-            None
-        };
-        let groups = self.carry.iter().flat_map(|carry| &carry.groups);
-        let held = groups.filter(|group| group.active).map(|group| group.group).collect();
-        let named = options.node.is_some();
-        let question = Question::new(&options.config, &resolved.name, named, &loaded.text, held);
-        Ok((Examination::start(&question, program.as_deref(), now())?, program))
-    }
-
-    fn on_examined(&mut self) {
-        let Some(Wish { step: Step::Examined(examination), .. }) = &self.wish else { return };
-        let Some(outcome) = examination.ended() else { return };
-        let _ = self.poller.remove(examination.child());
-        let Some(Wish { restart, ticket, program, .. }) = self.wish.take() else { return };
-        match outcome {
-            // The network is asked as well whether anybody uses what would be mounted.
-            Ok(candidate) if !candidate.new_vips.is_empty() => {
-                self.say(&ToBrain::Ask(candidate.new_vips.clone()));
-                let step = Step::Asked { candidate, until: now() + RETIRE };
-                self.wish = Some(Wish { restart, ticket, program, step });
-            }
-            Ok(candidate) => self.agree(restart, ticket, program, candidate),
-            Err(why) => self.refuse(restart, ticket, &why),
-        }
-    }
-
-    /// The network has answered.
-    fn on_answered(&mut self, answers: &[(IpAddr, Option<[u8; 6]>)]) {
-        if !matches!(&self.wish, Some(Wish { step: Step::Asked { .. }, .. })) {
-            return;
-        }
-        let Some(Wish { restart, ticket, program, step: Step::Asked { candidate, .. } }) = self.wish.take()
-        else {
-            return;
-        };
-        let used: Vec<String> = answers
-            .iter()
-            .map(|(address, mac)| match mac {
-                Some(mac) => format!("{address} is in use: {} answers for it", Mac(*mac)),
-                None => format!("whether {address} is in use cannot be asked: its interface is down"),
-            })
-            .collect();
-        if used.is_empty() {
-            self.agree(restart, ticket, program, candidate);
-        } else {
-            self.refuse(restart, ticket, &used.join("; "));
-        }
-    }
-
-    fn refuse(&mut self, restart: bool, ticket: u64, why: &str) {
-        let what = if restart { "restart" } else { "reload" };
-        self.parts.log.warning(format_args!("{what} refused, nothing has changed: {why}"));
-        self.say(&ToBrain::Examined { ticket, outcome: Err(why.to_owned()) });
-    }
-
-    fn agree(&mut self, restart: bool, ticket: u64, program: Option<PathBuf>, candidate: Candidate) {
-        if self.phase != Phase::Running {
-            return self.refuse(restart, ticket, "the daemon is stopping");
-        }
-        let changes = match &program {
-            Some(program) => format!("{}; configuration: {}", program.display(), candidate.changes),
-            None => candidate.changes,
-        };
-        let what = if restart { "restart" } else { "reload" };
-        self.parts.log.info(format_args!("{what}: {changes}"));
-        self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
-        // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
-        self.parts.log.flush();
-        self.successor = Some((program, candidate.names));
-        self.say(&ToBrain::Retire);
-        self.phase = Phase::Retiring { until: now() + RETIRE };
-    }
-
-    /// What is waited for too long, in vain.
-    fn give_up_waiting(&mut self, now: Timestamp) {
-        let Some(wish) = &self.wish else { return };
-        let until = match &wish.step {
-            Step::Examined(examination) => examination.until,
-            Step::Asked { until, .. } => *until,
-        };
-        if now < until {
-            return;
-        }
-        if let Some(Wish { restart, ticket, step, .. }) = self.wish.take() {
-            if let Step::Examined(examination) = step {
-                let _ = self.poller.remove(examination.child());
-                self.leftovers.push(examination.give_up());
-            }
-            self.refuse(restart, ticket, "it could not be looked at in time");
-        }
-    }
-
-    /// The brain has ended, or is ended now: the next keeper takes its place in this process.
-    fn make_way(&mut self) {
-        let Some((program, names)) = self.successor.take() else { return };
-        if let Some(brain) = &self.brain {
-            let _ = brain.child.kill();
-            let _ = self.poller.remove(brain.pipe());
-        }
-        while let Some(Heard::Message(message)) = self.brain.as_mut().map(Brain::receive) {
-            self.on_message(message);
-        }
-        self.parts.hands.forbid();
-        let until = now() + HOLD;
-        if let Some((holding, _)) = &self.words {
-            self.parts.sockets.tell(&self.parts.resolved.paths, holding);
-        }
-        if !self.brain_is_gone() {
-            // Whatever keeps it also keeps its sockets. It is waited for as for any other that dies.
-            self.parts.log.warning("keeper: goes on as it was: the old brain does not die");
-            self.phase = Phase::DyingHeld { until };
-            return;
-        }
-        self.bury();
-        let runner = self.parts.runner.as_mut().and_then(|runner| runner.finish(&self.parts.sockets));
-        let roles = self.parts.runner.as_ref().map(|runner| &runner.roles);
-        let left = Succession {
-            node: self.parts.resolved.name.clone(),
-            text: self.parts.loaded.text.clone(),
-            secrets: self.parts.secrets.clone(),
-            carry: self.carry.clone(),
-            words: self.words.clone(),
-            number: self.number,
-            spots: self.parts.hands.spots(),
-            until,
-            runner: runner.as_ref().map(|child| child.pid),
-            roles: roles.map(AsRawFd::as_raw_fd),
-            names,
-        };
-        let error = left.make_way(&self.parts.options, program.as_deref(), roles);
-        let _ = realtime::real_time(PRIORITY);
-        self.parts.log.warning(format_args!("keeper: goes on as it was: {error}"));
-        self.watch_old_runner(runner);
-        self.start_brain(until, true);
-    }
-
-    /// Waits for the end of a brain that has been killed.
-    fn brain_is_gone(&self) -> bool {
-        let Some(brain) = &self.brain else { return true };
-        let deadline = now() + DEATH;
-        while matches!(brain.child.reap(), Ok(None)) {
-            if now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
-    }
-
-    /// An earlier keeper has made way for this one.
-    fn take_over(&mut self, left: Succession) {
-        let now = now();
-        self.number = left.number;
-        self.words.clone_from(&left.words);
-        self.carry.clone_from(&left.carry);
-        self.watch_old_runner(left.runner.and_then(|pid| process::adopt(pid).ok()));
-        let plan = self.carry.as_ref().map_or(0, |carry| carry.plan);
-        let kept = left.kept(&self.parts.resolved, &self.parts.hands.held());
-        self.parts.hands.order(plan, kept);
-        self.parts.drained = self.carry.as_ref().map_or(self.parts.drained, |carry| carry.drained);
-        if now < left.until {
-            self.start_brain(left.until, true);
-        } else {
-            self.parts.log.warning("keeper: too late to go on where the last one was; releasing the VIPs");
-            self.give_up(now);
-            self.phase = Phase::Waiting { restart: now };
         }
     }
 
