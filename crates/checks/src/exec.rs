@@ -13,11 +13,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, timeout_at};
+use vipdrift_platform::error::plain;
 use vipdrift_platform::process;
 use vipdrift_platform::readable::Readable;
 
 use crate::check::Exec;
-use crate::output::{KEPT, Outcome, plain};
+use crate::output::{KEPT, Outcome};
 use crate::slot::Slot;
 
 /// What a pipe takes at once, with the system's ordinary limits.

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::output::{Outcome, plain};
+use vipdrift_platform::error::plain;
+
+use crate::output::Outcome;
 
 /// May block, where a file system hangs.
 pub(crate) fn look(path: &Path) -> Outcome {

@@ -15,8 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use vipdrift_platform::error::plain;
+
 use crate::check::Http;
-use crate::output::{Outcome, plain};
+use crate::output::Outcome;
 use crate::slot::Slot;
 use crate::tls;
 

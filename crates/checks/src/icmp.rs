@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 use vipdrift_platform::echo::EchoSocket;
+use vipdrift_platform::error::plain;
 use vipdrift_platform::readable::Readable;
 use vipdrift_wire::icmp;
 
-use crate::output::{Outcome, plain};
+use crate::output::Outcome;
 
 /// Longer than any reply.
 const LONGEST: usize = 2048;

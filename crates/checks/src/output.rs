@@ -42,17 +42,6 @@ fn tail(output: &[u8]) -> String {
     text
 }
 
-/// An I/O error without the number.
-pub(crate) fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let end = text.find(" (os error").unwrap_or(text.len());
-    let mut plain = text[..end].to_owned();
-    if let Some(first) = plain.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use vipdrift_platform::error::plain;
 use vipdrift_platform::process;
 use vipdrift_platform::readable::Readable;
 
 use crate::check::Subject;
-use crate::output::{Outcome, plain};
+use crate::output::Outcome;
 use crate::slot::Slot;
 
 /// More of one name are not watched; one of them that lives is enough.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
-use crate::output::{Outcome, plain};
+use vipdrift_platform::error::plain;
+
+use crate::output::Outcome;
 
 pub(crate) async fn look(address: SocketAddr) -> Outcome {
     match TcpStream::connect(address).await {

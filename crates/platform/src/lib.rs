@@ -6,6 +6,7 @@
 //! All times are [`Duration`](std::time::Duration)s; a moment is the time since boot as told by
 //! [`clock::boot_time`].
 
+pub mod error;
 #[cfg(target_os = "linux")]
 mod linux;
 

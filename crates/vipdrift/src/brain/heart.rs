@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
@@ -110,7 +110,7 @@ pub(super) struct HeartParts {
     /// Checks and hooks, if there are any.
     pub(super) services: Option<Services>,
     /// What is decided and noticed goes there.
-    pub(super) news: UnboundedSender<News>,
+    pub(super) news: Sender<News>,
 }
 
 /// What is known of the other thread.
@@ -600,8 +600,8 @@ impl Heart {
     }
 
     fn note(&self, note: &Note) {
-        // Nobody there to keep it: the process is ending.
-        let _ = self.parts.news.send(News::note(note, &self.parts.resolved.groups));
+        // Where the slow thread hangs, the log has it still.
+        let _ = self.parts.news.try_send(News::note(note, &self.parts.resolved.groups));
         if note.warning {
             self.parts.log.warning(&note.text);
         } else {
@@ -619,7 +619,7 @@ impl Heart {
             self.parts.services.iter().flat_map(|services| services.evidence(&self.parts.resolved, group.0)),
         );
         let name = self.parts.resolved.groups.get(group.0).map_or("?", |group| group.name.as_str());
-        let _ = self.parts.news.send(News::decision(name, decision, evidence));
+        let _ = self.parts.news.try_send(News::decision(name, decision, evidence));
         self.parts.log.info(format_args!("{name}: {} -> {}, term {term}: {reason}", role(*from), role(*to)));
     }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use vipdrift_control::{Event, EventKind, EventsRequest};
 use vipdrift_core::{Decision, Note};
 
+use crate::config::plain;
 use crate::journal::replay::role;
 use crate::log::Log;
 
@@ -21,8 +23,8 @@ use crate::log::Log;
 const KEPT: usize = 2000;
 /// A file is full when it is longer than this, in bytes.
 const FULL: u64 = 1 << 20;
-/// Events that wait for the disk; more are not written.
-const WAITING: usize = 1000;
+/// Events that wait for the slow thread, or for the disk; more are left out.
+pub(super) const WAITING: usize = 1000;
 /// The longest wait for an event.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Evidence of one event, in lines.
@@ -85,44 +87,46 @@ fn blank(kind: EventKind) -> Event {
 
 /// See the module.
 pub(super) struct History {
-    events: std::sync::Mutex<VecDeque<Event>>,
+    past: Arc<Past>,
     disk: Option<SyncSender<Event>>,
+}
+
+/// What is in memory.
+#[derive(Default)]
+struct Past {
+    kept: Mutex<Kept>,
     news: Notify,
 }
 
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Event>,
+    /// What earlier lives have left is among them; until then nothing has its number.
+    recalled: bool,
+}
+
 impl History {
-    /// Reads what the files hold, and goes on behind it.
+    /// Reads what the files hold, on a thread of its own, and goes on behind it.
     pub(super) fn open(files: Vec<File>, log: &Log) -> Self {
-        let (events, disk) = match <[File; 2]>::try_from(files) {
-            Ok(files) => match recall(files) {
-                Ok((events, writer)) => (events, start(writer, log)),
-                Err(error) => {
-                    let why = crate::config::plain(&error);
-                    log.warning(format_args!(
-                        "events of earlier lives cannot be read, and none will be kept: {why}"
-                    ));
-                    (VecDeque::new(), None)
-                }
-            },
-            Err(_) => (VecDeque::new(), None),
+        let past = Arc::new(Past::default());
+        let disk = match <[File; 2]>::try_from(files) {
+            Ok(files) => start(files, Arc::clone(&past), log),
+            Err(_) => None,
         };
-        Self { events: events.into(), disk, news: Notify::new() }
+        if disk.is_none() {
+            past.lock().recalled = true;
+        }
+        Self { past, disk }
     }
 
     pub(super) fn add(&self, news: News) {
         let News { at, mut event } = news;
         event.at = at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let mut events = self.lock();
-        event.seq = events.back().map_or(1, |last| last.seq + 1);
-        if events.len() >= KEPT {
-            events.pop_front();
-        }
-        events.push_back(event.clone());
-        drop(events);
-        if let Some(disk) = &self.disk {
+        let numbered = self.past.lock().push(event);
+        if let (Some(disk), Some(event)) = (&self.disk, numbered) {
             let _ = disk.try_send(event);
         }
-        self.news.notify_waiters();
+        self.past.news.notify_waiters();
     }
 
     /// What is wanted, after the wait that is wanted.
@@ -130,7 +134,7 @@ impl History {
         let wait = Duration::from_millis(request.wait_ms.unwrap_or(0)).min(LONGEST);
         let look = async {
             loop {
-                let told = self.news.notified();
+                let told = self.past.news.notified();
                 tokio::pin!(told);
                 // From here on nothing is missed.
                 told.as_mut().enable();
@@ -145,19 +149,49 @@ impl History {
     }
 
     fn found(&self, request: &EventsRequest) -> Vec<Event> {
-        let events = self.lock();
+        let kept = self.past.lock();
+        if !kept.recalled {
+            return Vec::new();
+        }
         let wanted = |event: &&Event| {
             request.after.is_none_or(|after| event.seq > after)
                 && request.group.as_ref().is_none_or(|group| event.group.as_ref() == Some(group))
         };
         let mut found: Vec<Event> =
-            events.iter().rev().filter(wanted).take(request.limit.unwrap_or(KEPT)).cloned().collect();
+            kept.events.iter().rev().filter(wanted).take(request.limit.unwrap_or(KEPT)).cloned().collect();
         found.reverse();
         found
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Event>> {
-        self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl Past {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What earlier lives have left goes before what has happened since. Answers the latter, with its numbers.
+    fn recall(&self, earlier: VecDeque<Event>) -> Vec<Event> {
+        let mut kept = self.lock();
+        let since = std::mem::replace(&mut kept.events, earlier);
+        kept.recalled = true;
+        let since = since.into_iter().filter_map(|event| kept.push(event)).collect();
+        drop(kept);
+        self.news.notify_waiters();
+        since
+    }
+}
+
+impl Kept {
+    /// Keeps an event, and answers it with its number, if it can have one yet.
+    fn push(&mut self, mut event: Event) -> Option<Event> {
+        if self.recalled {
+            event.seq = self.events.back().map_or(1, |last| last.seq + 1);
+        }
+        if self.events.len() >= KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(event.clone());
+        self.recalled.then_some(event)
     }
 }
 
@@ -191,22 +225,31 @@ fn recall(mut files: [File; 2]) -> io::Result<(VecDeque<Event>, Writer)> {
     Ok((events, Writer { files, current, length: lasts[current].1 }))
 }
 
-fn start(writer: Writer, log: &Log) -> Option<SyncSender<Event>> {
+fn start(files: [File; 2], past: Arc<Past>, log: &Log) -> Option<SyncSender<Event>> {
     let (send, events) = sync_channel(WAITING);
     let told = log.clone();
     let thread = std::thread::Builder::new().name("events".into()).stack_size(256 * 1024);
-    let started = thread.spawn(move || write(writer, &events, &told));
+    let started = thread.spawn(move || keep(files, &past, &events, &told));
     started.map_err(|error| log.warning(format_args!("no events will be kept: {error}"))).ok().map(|_| send)
 }
 
-fn write(mut writer: Writer, events: &Receiver<Event>, log: &Log) {
+fn keep(files: [File; 2], past: &Past, events: &Receiver<Event>, log: &Log) {
+    let (earlier, mut writer) = match recall(files) {
+        Ok(recalled) => recalled,
+        Err(error) => {
+            let why = plain(&error);
+            log.warning(format_args!("events of earlier lives cannot be read, and none will be kept: {why}"));
+            past.recall(VecDeque::new());
+            return;
+        }
+    };
     let mut failed = false;
-    while let Ok(event) = events.recv() {
+    for event in past.recall(earlier).into_iter().chain(events) {
         match writer.write(&event) {
             Ok(()) => failed = false,
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
-                    let why = crate::config::plain(&error);
+                    let why = plain(&error);
                     log.warning(format_args!("events cannot be kept over a restart: {why}; trying on"));
                 }
             }
@@ -251,6 +294,18 @@ mod tests {
 
     fn note(text: &str) -> News {
         News::note(&Note { warning: false, text: text.to_owned() }, &[])
+    }
+
+    #[test]
+    fn what_happens_while_the_past_is_read_comes_after_it() {
+        let history = History { past: Arc::new(Past::default()), disk: None };
+        history.add(note("since"));
+        assert_eq!(history.found(&EventsRequest::default()), [], "nothing has its number yet");
+        let earlier = Event { seq: 7, ..note("earlier").event };
+        let since = history.past.recall(VecDeque::from([earlier]));
+        assert_eq!(since.iter().map(|event| event.seq).collect::<Vec<_>>(), [8], "to be written");
+        history.add(note("later"));
+        assert_eq!(all(&history.past.lock().events), [(7, "earlier"), (8, "since"), (9, "later")]);
     }
 
     fn all(events: &VecDeque<Event>) -> Vec<(u64, &str)> {

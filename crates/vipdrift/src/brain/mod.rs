@@ -80,7 +80,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let wake = Arc::new(Wake::new().map_err(|error| error.to_string())?);
     let (asks, asked) = mpsc::channel();
     let pulse = Arc::new(AtomicU64::new(0));
-    let (news, heard) = tokio::sync::mpsc::unbounded_channel();
+    let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
     let slow = SlowParts {
         events,
         news: heard,

@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use vipdrift_control::{Events, EventsRequest, Failure, Handler, Request, Status, serve};
@@ -44,7 +44,7 @@ pub(super) struct SlowParts {
     pub(super) control: StdListener,
     pub(super) state: Option<File>,
     pub(super) events: Vec<File>,
-    pub(super) news: UnboundedReceiver<News>,
+    pub(super) news: Receiver<News>,
     pub(super) log: Log,
     pub(super) asks: Sender<Ask>,
     pub(super) wake: Arc<Wake>,
@@ -73,7 +73,7 @@ async fn run(mut parts: SlowParts) {
     let listener = parts.control.try_clone().and_then(UnixListener::from_std);
     let state = parts.state.take();
     let history = Arc::new(History::open(std::mem::take(&mut parts.events), &log));
-    let (_, nothing) = tokio::sync::mpsc::unbounded_channel();
+    let (_, nothing) = tokio::sync::mpsc::channel(1);
     let mut news = std::mem::replace(&mut parts.news, nothing);
     let inner = Arc::new(Inner { parts, state, history: Arc::clone(&history), clock: WallClock::new() });
     tokio::spawn(async move {

@@ -38,6 +38,8 @@ pub(crate) use file::Config;
 #[cfg(feature = "fuzzing")]
 pub(crate) use file::{KeySource, hex_key};
 pub(crate) use keys::Secrets;
+pub(crate) use vipdrift_platform::error::plain;
+
 pub(crate) use problem::{Refused, nearest};
 pub(crate) use resolve::{HOLD, Resolved, ServiceCheck, names_of_own_addresses};
 pub(crate) use service::Hooks;
@@ -100,15 +102,4 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Config, Refused> {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems.into_refused(file, text)),
     }
-}
-
-/// An I/O error without the "(os error N)" that tells people nothing.
-pub(crate) fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let end = text.find(" (os error").unwrap_or(text.len());
-    let mut plain = text[..end].to_owned();
-    if let Some(first) = plain.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
-    plain
 }

@@ -453,3 +453,14 @@ fn what_cannot_be_read_is_said_plainly() {
     );
     assert!(said(".").contains("is a directory"), "{}", said("."));
 }
+
+#[test]
+fn more_checks_than_anybody_can_look_at_are_refused() {
+    let checks = |count: usize| -> String {
+        (0..count).map(|n| format!("[[group.check]]\nname = \"c{n}\"\ntcp = \"127.0.0.1:80\"\n")).collect()
+    };
+    let with = |count| changed(END, &format!("{END}{}", checks(count)));
+    assert!(super::parse("vipdrift.toml", &with(1000)).is_ok());
+    let said = refusal(&with(1001));
+    assert!(said.contains("1001 checks are too many") && said.contains("at most 1000"), "{said}");
+}

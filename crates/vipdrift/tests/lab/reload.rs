@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use vipdrift::trial::Cluster;
 use vipdrift_control::{PeerConfiguration, PeerState};
+use vipdrift_lab::Client;
 
-use crate::support::{BINARY, WEB, cluster, holder, settle, wait, with};
+use crate::support::{BINARY, PATIENCE, WEB, cluster, holder, settle, wait, with};
 
 const NEW: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 102));
 
@@ -45,16 +46,18 @@ fn is_unbroken(cluster: &Cluster, index: usize, vip: IpAddr, since: Instant) -> 
     held.len() == 1 && held[0].to.is_none()
 }
 
+/// A client that is answered by the holder.
+fn served(cluster: &Cluster, active: usize) -> Client {
+    let client = cluster.client.client(&WEB).unwrap();
+    let name = &cluster.nodes[active].name;
+    assert!(client.wait_answer_by(WEB[0], name, Instant::now(), Instant::now() + PATIENCE));
+    client
+}
+
 fn rolling(active_first: bool) {
     let cluster = cluster();
     let active = holder(&cluster);
-    let client = cluster.client.client(&WEB).unwrap();
-    assert!(client.wait_answer_by(
-        WEB[0],
-        &cluster.nodes[active].name,
-        Instant::now(),
-        Instant::now() + Duration::from_secs(5)
-    ));
+    let client = served(&cluster, active);
     let since = Instant::now();
     let mut order: Vec<usize> = (0..cluster.nodes.len()).filter(|index| *index != active).collect();
     order.insert(if active_first { 0 } else { order.len() }, active);
@@ -217,13 +220,7 @@ pub(crate) fn keys_are_changed_live() {
 pub(crate) fn a_new_binary_takes_over_without_moving_the_vip() {
     let cluster = cluster();
     let active = holder(&cluster);
-    let client = cluster.client.client(&WEB).unwrap();
-    assert!(client.wait_answer_by(
-        WEB[0],
-        &cluster.nodes[active].name,
-        Instant::now(),
-        Instant::now() + Duration::from_secs(5)
-    ));
+    let client = served(&cluster, active);
     let since = Instant::now();
     let (keeper, brain) = cluster.pids(active).unwrap();
     for _ in 0..2 {
@@ -286,7 +283,7 @@ pub(crate) fn many_hangups_in_a_row_do_no_harm() {
     cluster.signal(keeper, Signal::SIGHUP);
     std::thread::sleep(Duration::from_millis(30));
     cluster.signal(keeper, Signal::SIGTERM);
-    assert!(cluster.reap(active, crate::support::PATIENCE).is_some_and(|status| status.success()));
+    assert!(cluster.reap(active, PATIENCE).is_some_and(|status| status.success()));
     let host = &cluster.nodes[active].host;
     assert!(!host.addresses().unwrap().iter().any(|net| WEB.contains(&net.addr())), "nothing is left");
 }
