@@ -47,7 +47,7 @@ enum Eye {
     Http(Box<Asker>),
     Exec(crate::check::Exec, Slot),
     Process(crate::check::Subject, process::Watched),
-    Unit(String, unit::Watched),
+    Unit(String, Box<unit::Watched>),
     File(std::path::PathBuf, Slot),
     Icmp(std::net::IpAddr, Arc<Pinger>),
     /// It cannot look at all.
@@ -64,7 +64,7 @@ impl Eye {
             },
             Probe::Exec(exec) => Self::Exec(exec.clone(), Slot::default()),
             Probe::Process(subject) => Self::Process(subject.clone(), process::Watched::default()),
-            Probe::Unit(name) => Self::Unit(name.clone(), unit::Watched::default()),
+            Probe::Unit(name) => Self::Unit(name.clone(), Box::default()),
             Probe::File(path) => Self::File(path.clone(), Slot::default()),
             Probe::Impossible(why) => Self::Blind(why.clone()),
             Probe::Icmp(address) => match &tools.pinger {
@@ -114,23 +114,30 @@ pub async fn run(check: &Check, phase: u8, tools: &Tools, mut report: impl FnMut
     let mut tally = Tally::new(check.fall, check.rise, check.initially_passing);
     let mut looks = 0;
     let mut told: Option<(Instant, bool)> = None;
+    let mut between = false;
     if !check.probe.is_watched() {
         sleep(check.interval.min(FIRST) * u32::from(phase) / 256).await;
     }
+    let mut due = Instant::now();
     loop {
         let begun = Instant::now();
+        if !between {
+            due = begun + check.interval;
+        }
         let outcome = eye.look(check.timeout).await;
         looks += 1;
-        let changed = tally.add(outcome.good).is_some();
+        let verdict = if between { tally.add_between(outcome.good) } else { tally.add(outcome.good) };
+        let changed = verdict.is_some();
         // A look that goes the other way is told too: people see a verdict coming.
         let news = told.is_none_or(|(at, good)| good != outcome.good || at.elapsed() >= NEWS);
         if changed || news {
             told = Some((Instant::now(), outcome.good));
             report(Report { passing: tally.passing(), outcome, took: begun.elapsed(), looks });
         }
-        tokio::select! {
-            () = sleep_until(begun + check.interval) => {}
-            () = eye.stirred() => {}
-        }
+        between = tokio::select! {
+            biased;
+            () = sleep_until(due) => false,
+            () = eye.stirred() => true,
+        };
     }
 }

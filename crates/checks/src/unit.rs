@@ -1,7 +1,8 @@
 //! Is a systemd unit active? Told by systemd over its bus (org.freedesktop.systemd1(5)) the moment it changes.
 
 use futures_util::StreamExt as _;
-use zbus::proxy::PropertyStream;
+use zbus::fdo::{PropertiesChangedStream, PropertiesProxy};
+use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath, proxy};
 
 use crate::output::Outcome;
@@ -20,9 +21,9 @@ trait Manager {
 trait Unit {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
-    #[zbus(property(emits_changed_signal = "false"))]
+    #[zbus(property)]
     fn sub_state(&self) -> zbus::Result<String>;
-    #[zbus(property(emits_changed_signal = "false"))]
+    #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct Watched {
 
 struct Link {
     unit: UnitProxy<'static>,
-    changes: PropertyStream<'static, String>,
+    changes: PropertiesChangedStream,
 }
 
 impl Watched {
@@ -83,7 +84,17 @@ async fn open(name: &str) -> zbus::Result<Link> {
     // Without it systemd tells of changes to those who are on its own private socket only.
     manager.subscribe().await?;
     let path = manager.load_unit(name).await?;
-    let unit = UnitProxy::builder(&connection).path(path).build().await?;
-    let changes = unit.receive_active_state_changed().await;
+    // Each look asks anew: a change that was not heard must not be believed in for ever.
+    let unit = UnitProxy::builder(&connection)
+        .path(path.clone())
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    let properties = PropertiesProxy::builder(&connection)
+        .destination("org.freedesktop.systemd1")
+        .path(path)
+        .build()
+        .await?;
+    let changes = properties.receive_properties_changed().await?;
     Ok(Link { unit, changes })
 }
