@@ -9,7 +9,7 @@ pub enum Request {
     Status,
     /// Move a group.
     Switchover(SwitchoverRequest),
-    /// Make this node ineligible.
+    /// Make a node ineligible, for one group or for all.
     Drain(NodeRequest),
     /// Make it eligible again.
     Undrain(NodeRequest),
@@ -37,6 +37,9 @@ pub struct NodeRequest {
     /// Name of the node; the one that is asked if absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub node: Option<String>,
+    /// Name of the group; all of them if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub group: Option<String>,
 }
 
 /// What was done.

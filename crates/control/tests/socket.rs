@@ -40,7 +40,7 @@ impl Handler for Fake {
             Request::Switchover(SwitchoverRequest { group, .. }) => {
                 Err(Failure::Unknown(format!("no group {group}")))
             }
-            Request::Drain(NodeRequest { node: None }) => Ok("drained".into()),
+            Request::Drain(NodeRequest { node: None, group: None }) => Ok("drained".into()),
             _ => Err(Failure::NotDone("not now".into())),
         }
     }

@@ -1,6 +1,6 @@
 //! Mounting, unmounting, handing over: the steps that follow from a decision.
 
-use vipdrift_wire::heartbeat::{Message, NodeId, Role, Word, WordKind, encode};
+use vipdrift_wire::heartbeat::{Message, NodeId, Order, Role, Word, WordKind, encode};
 
 use crate::action::{Action, Decision, Plan};
 use crate::config::{Switchover, VipIndex};
@@ -204,18 +204,8 @@ impl Node {
             self.groups[group].reserved = heir.map(|heir| (heir, until));
             self.timers.set(Timer::Revisit(group), until);
         }
-        if !self.drain_tickets.is_empty()
-            && self.groups.iter().all(|group| matches!(group.state, State::Standby))
-        {
-            self.answer_drains(Ok("drained".to_owned()));
-        }
+        self.finish_drains();
         self.revisit(group);
-    }
-
-    fn answer_drains(&mut self, outcome: Result<String, String>) {
-        for ticket in std::mem::take(&mut self.drain_tickets) {
-            self.act(Action::Reply { ticket, outcome: outcome.clone() });
-        }
     }
 
     fn fail_mount(&mut self, group: usize, error: String) {
@@ -322,29 +312,13 @@ impl Node {
                     self.act(Action::Reply { ticket, outcome: Err(why) });
                 }
             }
-            Command::Drain { ticket } => self.on_drain(ticket),
-            Command::Undrain { ticket } => {
-                self.answer_drains(Err("undrained before everything was released".to_owned()));
-                let was = std::mem::replace(&mut self.drained, false);
-                let said = if was { "undrained" } else { "was not drained" };
-                self.act(Action::Reply { ticket, outcome: Ok(said.to_owned()) });
-                self.revisit_all();
-            }
+            Command::Drain { ticket, scope } => self.on_order(ticket, Order::Drain, &scope),
+            Command::Undrain { ticket, scope } => self.on_order(ticket, Order::Undrain, &scope),
             Command::Shutdown => {
                 self.leaving = true;
                 self.revisit_all();
             }
         }
-    }
-
-    fn on_drain(&mut self, ticket: Ticket) {
-        self.drained = true;
-        if self.groups.iter().all(|group| matches!(group.state, State::Standby)) {
-            self.act(Action::Reply { ticket, outcome: Ok("drained; this node held nothing".to_owned()) });
-        } else {
-            self.drain_tickets.push(ticket);
-        }
-        self.revisit_all();
     }
 
     fn on_switchover(&mut self, ticket: Ticket, group: usize, to: Option<&str>) -> Result<(), String> {
@@ -456,7 +430,9 @@ impl Node {
     /// Answers a command that comes after the end.
     pub(crate) fn refuse(&mut self, command: &Command) {
         match *command {
-            Command::Switchover { ticket, .. } | Command::Drain { ticket } | Command::Undrain { ticket } => {
+            Command::Switchover { ticket, .. }
+            | Command::Drain { ticket, .. }
+            | Command::Undrain { ticket, .. } => {
                 self.act(Action::Reply { ticket, outcome: Err("this node has ended".to_owned()) });
             }
             Command::Shutdown => {}

@@ -7,16 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{
-    Echo, GroupId, GroupState, Health, Heartbeat, Keys, Message, NodeId, Role, States, Word, WordKind,
-    decode, encode,
+    Echo, Errand, ErrandOutcome, GroupId, GroupState, Health, Heartbeat, Keys, Message, NodeId, Role, States,
+    Word, WordKind, decode, encode,
 };
 use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
 use crate::group::State;
 use crate::{
-    Action, AllUnhealthy, CheckConfig, Decision, Effect, Event, Failback, GroupConfig, GroupIndex,
-    InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex,
-    PeerConfig, Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
+    Action, AllUnhealthy, Carry, CheckConfig, Decision, Drained, Effect, Event, Failback, GroupConfig,
+    GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path,
+    PathIndex, PeerConfig, Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
 };
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -45,6 +45,8 @@ pub(crate) struct Puppet {
     pub(crate) version: u32,
     pub(crate) state: GroupState,
     pub(crate) speaks: bool,
+    pub(crate) errand: Option<Errand>,
+    pub(crate) outcome: Option<ErrandOutcome>,
 }
 
 impl Puppet {
@@ -64,7 +66,18 @@ impl Puppet {
             answered_by: None,
         };
         let id = NodeId::of(name);
-        Self { id, mac, incarnation: id.0 | 1, sequence: 0, heard: None, version: 1, state, speaks: true }
+        Self {
+            id,
+            mac,
+            incarnation: id.0 | 1,
+            sequence: 0,
+            heard: None,
+            version: 1,
+            state,
+            speaks: true,
+            errand: None,
+            outcome: None,
+        }
     }
 
     /// Its next heartbeat.
@@ -89,6 +102,8 @@ impl Puppet {
             states_version: self.version,
             states_seen: 0,
             states: Some(States { base: 0, index: 0, count: 1, groups: vec![self.state] }),
+            errand: self.errand,
+            outcome: self.outcome,
         }
     }
 }
@@ -101,6 +116,19 @@ pub(crate) struct Done {
     pub(crate) decisions: Vec<Decision>,
     pub(crate) replies: Vec<(Ticket, Result<String, String>)>,
     pub(crate) exited: bool,
+    pub(crate) carry: Option<Carry>,
+    /// What was asked of each puppet, and told it of its errands, with each heartbeat.
+    pub(crate) sent: Vec<(usize, Option<Errand>, Option<ErrandOutcome>)>,
+}
+
+impl Done {
+    pub(crate) fn errands(&self, puppet: usize) -> Vec<Option<Errand>> {
+        self.sent.iter().filter(|(to, ..)| *to == puppet).map(|(_, errand, _)| *errand).collect()
+    }
+
+    pub(crate) fn outcomes(&self, puppet: usize) -> Vec<Option<ErrandOutcome>> {
+        self.sent.iter().filter(|(to, ..)| *to == puppet).map(|(.., outcome)| *outcome).collect()
+    }
 }
 
 pub(crate) struct Bench {
@@ -187,7 +215,8 @@ pub(crate) fn facts() -> LinkFacts {
 impl Bench {
     pub(crate) fn new(switchover: Switchover, occupied: OccupiedPolicy) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000);
-        let node = Node::new(config(switchover, occupied), 4711, Start::Fresh { drained: false }, now);
+        let node =
+            Node::new(config(switchover, occupied), 4711, Start::Fresh { drained: Drained::default() }, now);
         let mut bench = Self {
             node,
             twin: None,
@@ -372,6 +401,7 @@ impl Bench {
             Action::SendDatagram { path, bytes } => {
                 if let Message::Heartbeat(heartbeat) = decode(&bytes, &keys()).expect("a datagram") {
                     self.puppets[path.0].heard = Some((heartbeat.incarnation, heartbeat.sequence));
+                    self.done.sent.push((path.0, heartbeat.errand, heartbeat.outcome));
                     for state in heartbeat.states.iter().flat_map(|states| &states.groups) {
                         self.check_said(state);
                     }
@@ -394,7 +424,8 @@ impl Bench {
             Action::Note(note) => assert!(!note.text.is_empty(), "an empty note"),
             Action::Reply { ticket, outcome } => self.done.replies.push((ticket, outcome)),
             Action::Exit => self.done.exited = true,
-            Action::SendEcho { .. } | Action::Words(_) | Action::Remember(_) => {}
+            Action::Remember(carry) => self.done.carry = Some(carry),
+            Action::SendEcho { .. } | Action::Words(_) => {}
         }
     }
 

@@ -132,7 +132,7 @@ impl Node {
         let reason = self.ineligible_reason(group);
         // Only one that may say that it is active can be followed before it lets go.
         let active = matches!(self.groups[group].state, State::Active);
-        let planned = active && self.drained && self.faults(group).is_empty() && !self.leaving;
+        let planned = active && self.is_drained_of(group) && self.faults(group).is_empty() && !self.leaving;
         let heir = self.successor(group);
         match heir {
             Some(heir) if planned && self.config.groups[group].switchover == Switchover::Hitless => {
@@ -405,14 +405,14 @@ impl Node {
     // ---- Facts about this node --------------------------------------------------------------------------------
 
     pub(crate) fn is_eligible(&self, group: usize) -> bool {
-        !self.drained && self.own_rank(group) != usize::MAX && self.faults(group).is_empty()
+        !self.is_drained_of(group) && self.own_rank(group) != usize::MAX && self.faults(group).is_empty()
     }
 
     pub(crate) fn ineligible_reason(&self, group: usize) -> String {
         let faults = self.faults(group);
         if !faults.is_empty() {
             faults.join(", ")
-        } else if self.drained {
+        } else if self.is_drained_of(group) {
             "drained by an operator".to_owned()
         } else {
             "this node is not among the group's nodes".to_owned()
@@ -492,7 +492,7 @@ impl Node {
 
     /// The role of this node in a group that it does not hold.
     pub(crate) fn idle_role(&self, group: usize) -> RoleName {
-        if self.drained {
+        if self.is_drained_of(group) {
             RoleName::Drained
         } else if self.faults(group).is_empty() {
             RoleName::Standby

@@ -1,5 +1,6 @@
 //! What happens to a node.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -125,18 +126,40 @@ pub enum Command {
         /// Name of the heir.
         to: Option<String>,
     },
-    /// Make this node ineligible until `Undrain`; whatever it holds goes to the next healthy node.
+    /// Make a node ineligible until `Undrain`; whatever it holds goes to the next healthy node.
     Drain {
         /// Answer to this.
         ticket: Ticket,
+        /// Which node, and of what.
+        scope: Scope,
     },
-    /// Make this node eligible again.
+    /// Make it eligible again.
     Undrain {
         /// Answer to this.
         ticket: Ticket,
+        /// Which node, and of what.
+        scope: Scope,
     },
     /// Release everything, resign, then [`crate::Action::Exit`].
     Shutdown,
+}
+
+/// What a drain is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scope {
+    /// Name of the node; this one if absent.
+    pub node: Option<String>,
+    /// The group; all of them if absent.
+    pub group: Option<GroupIndex>,
+}
+
+/// What an operator has drained on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Drained {
+    /// The node as a whole.
+    pub node: bool,
+    /// Groups, by their ids on the wire.
+    pub groups: BTreeSet<u64>,
 }
 
 /// How a node begins.
@@ -144,8 +167,8 @@ pub enum Command {
 pub enum Start {
     /// From nothing: leftovers have been released by the keeper.
     Fresh {
-        /// The operator had drained the node in an earlier life.
-        drained: bool,
+        /// What an operator had drained in an earlier life.
+        drained: Drained,
     },
     /// After the death of an earlier brain whose VIPs the keeper still holds.
     Resumed(Carry),
@@ -154,8 +177,8 @@ pub enum Start {
 /// What the keeper hands from a dead brain to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Carry {
-    /// The operator has drained the node.
-    pub drained: bool,
+    /// What an operator has drained.
+    pub drained: Drained,
     /// Number of the last plan.
     pub plan: u64,
     /// One for each group that has had a term.

@@ -108,6 +108,7 @@ impl Node {
     fn send_datagram(&mut self, index: usize, solicit: bool, states: Option<States>) {
         let now = self.now;
         let health = self.wire_health();
+        let errand = self.errand_for(index);
         let leaving = self.leaving && self.groups.iter().all(|group| matches!(group.state, State::Standby));
         let peer = &mut self.peers[index];
         let echo =
@@ -127,6 +128,8 @@ impl Node {
             states_version: self.states_version,
             states_seen: peer.states_seen,
             states,
+            errand,
+            outcome: peer.errand,
         };
         let bytes = encode(&Message::Heartbeat(heartbeat), &self.config.keys);
         let paths = peer.paths.clone();
@@ -263,6 +266,10 @@ impl Node {
                     let name = self.peers[index].name.clone();
                     self.note(format!("{name} left"));
                     self.revisit_all();
+                }
+                self.on_errand(index, heartbeat.errand.as_ref());
+                if let Some(outcome) = heartbeat.outcome {
+                    self.on_errand_outcome(index, outcome);
                 }
                 if heartbeat.solicit {
                     self.answer(index);

@@ -159,6 +159,8 @@ pub(crate) struct Group {
     /// Why the last mount failed.
     pub(crate) mount_fault: Option<String>,
     pub(crate) mount_failures: u32,
+    /// An operator has drained it on this node.
+    pub(crate) drained: bool,
     /// An address of the VIPs' subnet has been seen on the interface.
     pub(crate) subnet_seen: Families,
     /// Since when there is none any more.
@@ -216,6 +218,7 @@ impl Group {
             waiting: Vec::new(),
             mount_fault: None,
             mount_failures: 0,
+            drained: false,
             subnet_seen: Families::default(),
             subnet_lost: None,
             announced: 0,

@@ -16,6 +16,7 @@ mod checkpoint;
 mod claim;
 mod config;
 mod decide;
+mod drain;
 mod event;
 mod exchange;
 mod group;
@@ -46,7 +47,9 @@ pub use config::{
     IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Reference,
     Switchover, Vip, VipIndex,
 };
-pub use event::{Carry, CarryCheck, CarryGroup, Command, Drift, Event, LinkFacts, Start, Ticket};
+pub use event::{
+    Carry, CarryCheck, CarryGroup, Command, Drained, Drift, Event, LinkFacts, Scope, Start, Ticket,
+};
 pub use node::Node;
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;

@@ -10,7 +10,8 @@ use vipdrift_wire::heartbeat::{GroupId, Message, NodeId, Rejected, Word, WordKin
 use crate::Deadline;
 use crate::action::{Action, Note, Plan, Words};
 use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
-use crate::event::{Carry, CarryCheck, CarryGroup, Event, Start, Ticket};
+use crate::drain::{Draining, Sent};
+use crate::event::{Carry, CarryCheck, CarryGroup, Drained, Event, Start, Ticket};
 use crate::exchange::Letter;
 use crate::group::{Group, NEXT_PLAN, State};
 use crate::health::Check;
@@ -82,7 +83,11 @@ pub struct Node {
     /// The deadline whose lateness was last dealt with, and whether it was long enough to count as away.
     lateness_met: (Timestamp, bool),
     pub(crate) drained: bool,
-    pub(crate) drain_tickets: Vec<Ticket>,
+    /// Drains that are not done yet.
+    pub(crate) draining: Vec<Draining>,
+    /// Errands for other nodes that are not done yet.
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) last_errand: u32,
     pub(crate) leaving: bool,
     pub(crate) exited: bool,
     pub(crate) keeper_gone: bool,
@@ -106,7 +111,7 @@ pub struct Node {
     /// What the keeper was last told of this node as a whole is no longer true.
     pub(crate) forgotten: bool,
     /// Drained, and number of the plan, as the keeper was last told.
-    remembered: (bool, u64),
+    remembered: (Drained, u64),
     pub(crate) counters: Counters,
     /// A fault that was put in on purpose.
     #[cfg(feature = "sabotage")]
@@ -193,7 +198,9 @@ impl Node {
             late_at: None,
             lateness_met: (Timestamp::ZERO, false),
             drained: false,
-            drain_tickets: Vec::new(),
+            draining: Vec::new(),
+            sent: Vec::new(),
+            last_errand: 0,
             leaving: false,
             exited: false,
             keeper_gone: false,
@@ -208,7 +215,7 @@ impl Node {
             faulty: 0,
             asking: 0,
             forgotten: false,
-            remembered: (false, 0),
+            remembered: (Drained::default(), 0),
             counters: Counters::default(),
             #[cfg(feature = "sabotage")]
             sabotage: None,
@@ -233,7 +240,7 @@ impl Node {
         };
         self.act(Action::Words(words));
         match start {
-            Start::Fresh { drained } => self.drained = drained,
+            Start::Fresh { drained } => self.resume_drained(&drained),
             Start::Resumed(carry) => self.resume(&carry),
         }
         let now = self.now;
@@ -249,7 +256,7 @@ impl Node {
     }
 
     fn resume(&mut self, carry: &Carry) {
-        self.drained = carry.drained;
+        self.resume_drained(&carry.drained);
         // Nobody counts that far, and what a broken brain has left must not break the next.
         self.plan = Plan(carry.plan).min(LAST_CARRIED);
         let mut held = BTreeSet::new();
@@ -431,6 +438,7 @@ impl Node {
                 Timer::Resend => self.on_resend_due(),
                 Timer::Report => self.on_report_due(),
                 Timer::Remember => self.forgotten = true,
+                Timer::Errand => self.on_errands_due(),
                 Timer::Suspicion(peer) => self.on_suspicion_due(peer),
                 Timer::Dead(peer) => self.on_dead_due(peer),
                 Timer::Routine(peer) => {
@@ -555,9 +563,9 @@ impl Node {
 
     /// Hands the keeper what a next brain must know, if that has changed.
     fn remember(&mut self, touched: &BTreeSet<usize>) {
-        let now = (self.drained, self.plan.0);
-        let mut changed = std::mem::take(&mut self.forgotten);
-        changed |= std::mem::replace(&mut self.remembered, now) != now;
+        let now = (self.drained_state(), self.plan.0);
+        let mut changed = std::mem::take(&mut self.forgotten) || self.remembered != now;
+        self.remembered = now;
         for &group in touched {
             let group = &mut self.groups[group];
             let now = (group.term, group.wants_vips());
@@ -579,7 +587,8 @@ impl Node {
             Some(CarryCheck { group, check: config.name.clone(), why })
         });
         let failing = failing.collect();
-        self.act(Action::Remember(Carry { drained: self.drained, plan: self.plan.0, groups, failing }));
+        let drained = self.drained_state();
+        self.act(Action::Remember(Carry { drained, plan: self.plan.0, groups, failing }));
     }
 
     /// Leaves when it is to and nothing is mounted any more.
@@ -603,8 +612,8 @@ impl Node {
     pub(crate) fn exit(&mut self) {
         self.exited = true;
         let waiting = self.groups.iter_mut().flat_map(|group| std::mem::take(&mut group.waiting));
-        let open: Vec<Ticket> =
-            waiting.map(|waiting| waiting.ticket).chain(std::mem::take(&mut self.drain_tickets)).collect();
+        let mut open: Vec<Ticket> = waiting.map(|waiting| waiting.ticket).collect();
+        open.extend(self.abandon_orders());
         for ticket in open {
             self.act(Action::Reply { ticket, outcome: Err("this node has ended".to_owned()) });
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
-use vipdrift_wire::heartbeat::{GroupId, GroupState, Health, Heartbeat, NodeId, Role};
+use vipdrift_wire::heartbeat::{ErrandOutcome, GroupId, GroupState, Health, Heartbeat, NodeId, Role};
 
 use crate::config::PathIndex;
 use crate::time::Timestamp;
@@ -195,6 +195,8 @@ pub(crate) struct Peer {
     /// MAC addresses that it has on the interfaces of its groups.
     pub(crate) macs: BTreeSet<Mac>,
     pub(crate) kernel: Kernel,
+    /// Its errand for this node that was last taken, until it knows what became of it.
+    pub(crate) errand: Option<ErrandOutcome>,
 }
 
 impl Peer {
@@ -234,6 +236,7 @@ impl Peer {
             groups: BTreeMap::new(),
             macs: BTreeSet::new(),
             kernel: Kernel::default(),
+            errand: None,
         }
     }
 
@@ -362,6 +365,7 @@ impl Peer {
         self.states_seen = 0;
         self.acknowledged = 0;
         self.collecting = None;
+        self.errand = None;
     }
 
     /// Keeps a running estimate of how much later than its interval it is heard.

@@ -13,7 +13,7 @@ use crate::timer::{Timer, TimerTable};
 use crate::tuning::ROUNDS;
 use crate::{
     CheckIndex, Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex,
-    Switchover, Ticket, Timestamp, VipIndex,
+    Scope, Switchover, Ticket, Timestamp, VipIndex,
 };
 
 /// Something that happens to the node on the bench. Peers are 0 and 1.
@@ -182,8 +182,8 @@ impl Trial {
                 let (group, to) = (GroupIndex(usize::from(to == Some("zulu"))), to.map(str::to_owned));
                 self.command(|ticket| Command::Switchover { ticket, group, to });
             }
-            Op::Drain => self.command(|ticket| Command::Drain { ticket }),
-            Op::Undrain => self.command(|ticket| Command::Undrain { ticket }),
+            Op::Drain => self.command(|ticket| Command::Drain { ticket, scope: Scope::default() }),
+            Op::Undrain => self.command(|ticket| Command::Undrain { ticket, scope: Scope::default() }),
             Op::Check(check, fails) => {
                 let failing = fails.then(|| "refused".to_owned());
                 bench.give(Event::Check { check: CheckIndex(check), failing });

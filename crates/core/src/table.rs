@@ -9,7 +9,7 @@ use crate::bench::{ALPHA, Bench, CHARLIE, FOREIGN_MAC, HEARTBEAT, facts};
 use crate::group::State;
 use crate::{
     CheckIndex, Command, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, OccupiedPolicy, PathIndex,
-    Plan, Switchover, Ticket, VipIndex,
+    Plan, Scope, Switchover, Ticket, VipIndex,
 };
 
 /// Columns: where the node is. It is bravo; in the group's order alpha comes before it and charlie after it.
@@ -245,8 +245,10 @@ fn happen(row: &str, bench: &mut Bench) -> bool {
             bench.claim(charlies_mac, false);
             bench.claim(charlies_mac, true);
         }
-        "drain" => bench.give(Event::Command(Command::Drain { ticket: Ticket(1) })),
-        "undrain" => bench.give(Event::Command(Command::Undrain { ticket: Ticket(1) })),
+        "drain" => bench.give(Event::Command(Command::Drain { ticket: Ticket(1), scope: Scope::default() })),
+        "undrain" => {
+            bench.give(Event::Command(Command::Undrain { ticket: Ticket(1), scope: Scope::default() }))
+        }
         "switchover to charlie" => switchover(bench, "charlie"),
         "switchover to nobody known" => switchover(bench, "zulu"),
         "shutdown" => bench.give(Event::Command(Command::Shutdown)),

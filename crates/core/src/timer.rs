@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Report,
     /// Tell the keeper what a next brain must know of checks.
     Remember,
+    /// An errand for another node has taken too long.
+    Errand,
     /// A peer becomes suspect, or is asked again.
     Suspicion(usize),
     /// A peer's dead time is over.
@@ -62,6 +64,7 @@ impl Timer {
             Self::Resend => "resend",
             Self::Report => "report",
             Self::Remember => "remember",
+            Self::Errand => "errand",
             Self::Suspicion(_) => "suspicion",
             Self::Dead(_) => "dead",
             Self::Routine(_) => "routine",

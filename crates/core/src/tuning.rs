@@ -55,6 +55,8 @@ pub(crate) const VERIFY_MAX: u32 = 20;
 pub(crate) const OCCUPIED_NEWS: Duration = Duration::from_secs(2);
 /// A planned switchover that has not come to its end by then has failed.
 pub(crate) const SWITCHOVER_LIMIT: Duration = Duration::from_secs(3);
+/// Another node has this long to do what it was asked to, before whoever asked is told that it has not.
+pub(crate) const ERRAND_LIMIT: Duration = Duration::from_secs(10);
 /// Group states not yet acknowledged are sent again after this, a few times, then with each heartbeat.
 pub(crate) const RESEND: Duration = Duration::from_millis(3);
 /// A holder's interface may be without an address in the VIPs' subnet for so long: programs that manage addresses take them

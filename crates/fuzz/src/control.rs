@@ -161,7 +161,7 @@ impl Handler for Recorder {
             Request::Switchover(SwitchoverRequest { to: Some(to), .. }) if to != "bravo" => {
                 Err(Failure::NotDone(format!("{to} is not healthy")))
             }
-            Request::Drain(NodeRequest { node: Some(_) }) => Err(Failure::Unavailable("busy".into())),
+            Request::Drain(NodeRequest { node: Some(_), .. }) => Err(Failure::Unavailable("busy".into())),
             _ => Ok("done".into()),
         };
         self.0.lock().expect("not poisoned").push(request);
@@ -196,7 +196,7 @@ pub(crate) fn status() -> Status {
 /// Seeds of [`run`].
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    let node = |node: &str| NodeRequest { node: Some(node.into()) };
+    let node = |node: &str| NodeRequest { node: Some(node.into()), group: None };
     let switchover = |group: &str, to: Option<&str>| {
         write(&Request::Switchover(SwitchoverRequest { group: group.into(), to: to.map(str::to_owned) }))
     };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{
-    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, MAX_DATAGRAM, Message, NodeId,
-    Rejected, Role, States, Word, WordKind, decode, encode,
+    Echo, Errand, ErrandOutcome, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys,
+    MAX_DATAGRAM, Message, NodeId, Order, Progress, Rejected, Role, States, Word, WordKind, decode, encode,
 };
 
 use crate::Seed;
@@ -130,6 +130,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         states_version: 6,
         states_seen: 7,
         states: None,
+        errand: None,
+        outcome: None,
     };
     let full = |number| GroupState {
         role: Role::Active,
@@ -153,7 +155,14 @@ fn messages() -> Vec<(&'static str, Message)> {
         states: states(0, 1, vec![full(11), bare_group(12)]),
         ..small.clone()
     };
+    let busy = Heartbeat {
+        errand: Some(Errand { number: 1, order: Order::Drain, group: None }),
+        outcome: Some(ErrandOutcome { number: 2, progress: Progress::Working }),
+        ..small.clone()
+    };
     let largest = Heartbeat {
+        errand: Some(Errand { number: 3, order: Order::Undrain, group: Some(GroupId(11)) }),
+        outcome: Some(ErrandOutcome { number: 4, progress: Progress::Refused }),
         states: states(65_534, 65_535, (0..GROUPS_PER_DATAGRAM as u64).map(full).collect()),
         ..with_groups.clone()
     };
@@ -161,6 +170,7 @@ fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("heartbeat", Message::Heartbeat(small.clone())),
         ("heartbeat-fault", Message::Heartbeat(Heartbeat { health: Health::Fault, ..small })),
+        ("heartbeat-errand", Message::Heartbeat(busy)),
         ("heartbeat-with-groups", Message::Heartbeat(with_groups)),
         ("heartbeat-largest", Message::Heartbeat(largest)),
         ("word-holding", word(WordKind::Holding { at_most: Duration::from_millis(250) })),

@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vipdrift_core::{
-    Action, AllUnhealthy, Carry, CarryGroup, CheckConfig, CheckIndex, Command, Drift, Effect, Event,
+    Action, AllUnhealthy, Carry, CarryGroup, CheckConfig, CheckIndex, Command, Drained, Drift, Effect, Event,
     Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig,
-    NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, RoleName, Start, Switchover,
-    Ticket, Timestamp, Vip, VipIndex,
+    NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, RoleName, Scope, Start,
+    Switchover, Ticket, Timestamp, Vip, VipIndex,
 };
 use vipdrift_wire::heartbeat::{
-    Echo, GroupId, GroupState, Health, Heartbeat, MAX_DATAGRAM, Message, NodeId, Role, States, Word,
-    WordKind, decode, encode,
+    Echo, Errand, ErrandOutcome, GroupId, GroupState, Health, Heartbeat, MAX_DATAGRAM, Message, NodeId,
+    Order, Progress, Role, States, Word, WordKind, decode, encode,
 };
 use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
@@ -86,13 +86,13 @@ impl World {
         let config = config(choices);
         let start = if choices.below(4) == 3 {
             Start::Resumed(Carry {
-                drained: choices.flag(),
+                drained: Drained { node: choices.flag(), ..Drained::default() },
                 plan: choices.number(),
                 groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
                 failing: Vec::new(),
             })
         } else {
-            Start::Fresh { drained: choices.below(8) == 7 }
+            Start::Fresh { drained: Drained { node: choices.below(8) == 7, ..Drained::default() } }
         };
         // A keeper tells a brain that resumes what is mounted, first of all.
         let report = match &start {
@@ -259,6 +259,10 @@ impl World {
                 heartbeat.health = Health::Drained;
                 heartbeat.config_digest = value;
                 heartbeat.slow_side_alive = false;
+                let order = if value % 2 == 0 { Order::Drain } else { Order::Undrain };
+                heartbeat.errand =
+                    Some(Errand { number: small, order, group: (value % 3 == 0).then_some(GROUP) });
+                heartbeat.outcome = Some(ErrandOutcome { number: small, progress: Progress::Done });
             }
             _ => {}
         });
@@ -286,6 +290,8 @@ impl World {
             states_version: speaker.version,
             states_seen: 0,
             states: Some(States { base: 0, index: 0, count: 1, groups: vec![speaker.state] }),
+            errand: None,
+            outcome: None,
         };
         change(&mut heartbeat);
         let bytes = encode(&Message::Heartbeat(heartbeat), &KEYS);
@@ -311,8 +317,8 @@ impl World {
         let to = choices.pick([None, Some("alpha"), Some("bravo"), Some("charlie"), Some("zulu")]);
         let command = match choices.below(8) {
             0..=3 => Command::Switchover { ticket, group: GroupIndex(0), to: to.map(str::to_owned) },
-            4 => Command::Drain { ticket },
-            5 | 6 => Command::Undrain { ticket },
+            4 => Command::Drain { ticket, scope: Scope { node: to.map(str::to_owned), group: None } },
+            5 | 6 => Command::Undrain { ticket, scope: Scope { node: to.map(str::to_owned), group: None } },
             _ => Command::Shutdown,
         };
         if command != Command::Shutdown {

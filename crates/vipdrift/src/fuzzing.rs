@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vipdrift_core::{Carry, CarryGroup, Node, Start, Timestamp};
+use vipdrift_core::{Carry, CarryGroup, Drained, Node, Start, Timestamp};
 use vipdrift_wire::heartbeat::{GroupId, Keys};
 
 use crate::config::{self, Config, Resolved, duration as span};
@@ -85,7 +85,7 @@ fn accepted(config: &Config, text: &str) {
     }
     assert_eq!(digests.len(), 1, "the nodes agree on what they have");
     let first = Resolved::new(config, config.nodes[0].name.get_ref()).expect("a node of the file");
-    live(&first, Start::Fresh { drained: false });
+    live(&first, Start::Fresh { drained: Drained::default() });
 }
 
 /// A node begins its life with this.
@@ -183,14 +183,15 @@ pub fn key(bytes: &[u8]) {
 pub fn state(bytes: &[u8]) {
     for drained in [true, false] {
         let mut file = bytes.to_vec();
-        let line = state_file::line(drained);
-        file.resize(file.len().max(line.len()), 0);
-        file[..line.len()].copy_from_slice(line);
-        assert_eq!(state_file::says_drained(&file), drained, "the last word counts");
+        let text = state_file::text(drained, ["web"].into_iter());
+        file.resize(file.len().max(text.len()), 0);
+        file[..text.len()].copy_from_slice(text.as_bytes());
+        let wanted = Drained { node: drained, groups: [GroupId::of("web").0].into() };
+        assert_eq!(state_file::read(&file), wanted, "the last word counts");
     }
-    if state_file::says_drained(bytes) {
-        assert!(bytes.starts_with(b"drained: yes"));
-    }
+    let read = state_file::read(bytes);
+    assert!(!read.node || bytes.starts_with(b"drained: yes"));
+    assert!(read.groups.is_empty() || bytes.starts_with(b"drained: "));
 }
 
 /// A packet between keeper and brain, or a memory file from the one to the other.
@@ -231,11 +232,11 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let carry = Carry { plan: 5, groups: vec![group], ..Carry::default() };
     let limits = Carry {
         failing: vec![],
-        drained: true,
+        drained: Drained { node: true, groups: [GroupId::of("web").0].into() },
         plan: u64::MAX,
         groups: vec![CarryGroup { group: GroupId::of("web").0, term: u64::MAX, active: true }],
     };
-    let life = Life { number: 2, epoch: 1, resumed: Some(carry.clone()), drained: false };
+    let life = Life { number: 2, epoch: 1, resumed: Some(carry.clone()), drained: Drained::default() };
     let applied =
         ToBrain::Applied { plan: 5, mounted: vec![0], failed: vec![(1, "no device".into())], complete: true };
     vec![

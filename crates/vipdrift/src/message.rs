@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use vipdrift_core::{Carry, LinkFacts};
+use vipdrift_core::{Carry, Drained, LinkFacts};
 use vipdrift_wire::Mac;
 
 use crate::config::Secrets;
@@ -66,8 +66,8 @@ pub(crate) struct Life {
     pub(crate) epoch: u64,
     /// What an earlier brain left; without it the brain starts afresh.
     pub(crate) resumed: Option<Carry>,
-    /// The operator had drained the node.
-    pub(crate) drained: bool,
+    /// What an operator had drained.
+    pub(crate) drained: Drained,
 }
 
 /// From the keeper to the brain.

@@ -126,6 +126,50 @@ pub struct Heartbeat {
     pub states_seen: u32,
     /// Group states, only while the receiver lacks them: steady heartbeats carry versions alone.
     pub states: Option<States>,
+    /// What an operator wants of the receiver, repeated until it is answered.
+    pub errand: Option<Errand>,
+    /// What has become of the receiver's last errand, repeated for as long as the receiver repeats that.
+    pub outcome: Option<ErrandOutcome>,
+}
+
+/// An operator's order for the receiver of a heartbeat, given to its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// Tells it from others of the sender's present incarnation.
+    pub number: u32,
+    /// What is to be done.
+    pub order: Order,
+    /// To this group; to the whole node if absent.
+    pub group: Option<GroupId>,
+}
+
+/// What a node is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Order {
+    /// Not to be eligible any more.
+    Drain,
+    /// To be eligible again.
+    Undrain,
+}
+
+/// What has become of an [`Errand`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrandOutcome {
+    /// Of which.
+    pub number: u32,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far an [`Errand`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Progress {
+    /// Taken, and under way.
+    Working,
+    /// Done.
+    Done,
+    /// Not done: there is no such group here.
+    Refused,
 }
 
 /// What was last heard from somebody.

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{
-    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, MAX_DATAGRAM, Malformed,
-    Message, NodeId, Rejected, Role, States, Word, WordKind, decode, encode, resign, without_code,
+    Echo, Errand, ErrandOutcome, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys,
+    MAX_DATAGRAM, Malformed, Message, NodeId, Order, Progress, Rejected, Role, States, Word, WordKind,
+    decode, encode, resign, without_code,
 };
 
 const SECRET: &[u8] = b"0123456789abcdef";
@@ -54,6 +55,8 @@ fn small() -> Heartbeat {
         states_version: 6,
         states_seen: 7,
         states: None,
+        errand: None,
+        outcome: None,
     }
 }
 
@@ -97,6 +100,15 @@ fn large() -> Heartbeat {
         slow_side_alive: true,
         states: Some(States { base: 10, index: 0, count: 1, groups: vec![group(11), bare] }),
         ..small()
+    }
+}
+
+/// With an errand and what has become of one.
+fn busy() -> Heartbeat {
+    Heartbeat {
+        errand: Some(Errand { number: 18, order: Order::Undrain, group: Some(GroupId(19)) }),
+        outcome: Some(ErrandOutcome { number: 20, progress: Progress::Refused }),
+        ..large()
     }
 }
 
@@ -151,6 +163,24 @@ fn golden_heartbeat() {
     assert_eq!(decode(&hex(golden), &keys()), Ok(message));
 }
 
+/// An errand stands between echo and states, and what has become of one behind it.
+#[test]
+fn golden_errand() {
+    let (kind, plain) = unseal(&encode(&Message::Heartbeat(large()), &keys()));
+    let errand = hex("00000012 04 0000000000000013 00000014 02");
+    let mut body = [&plain[..82], &errand, &plain[82..]].concat();
+    body[49] |= 0x60;
+    assert_eq!(encode(&Message::Heartbeat(busy()), &keys()), seal(kind, &body));
+    assert_eq!(decode(&seal(kind, &body), &keys()), Ok(Message::Heartbeat(busy())));
+    for (position, value, expected) in
+        [(86, 0, Malformed::Errand), (86, 5, Malformed::Errand), (99, 3, Malformed::Errand)]
+    {
+        let mut bad = body.clone();
+        bad[position] = value;
+        assert_eq!(decode(&seal(kind, &bad), &keys()), Err(Rejected::Malformed(expected)), "byte {position}");
+    }
+}
+
 #[test]
 fn golden_word() {
     let golden = "76697064 01 25b5211e 02 0102030405060708 0000000000000009 01 000000000003d090
@@ -171,7 +201,7 @@ fn ids_depend_on_name_and_kind() {
 fn a_full_datagram_fits_and_is_nearly_full() {
     let groups: Vec<_> = (0..GROUPS_PER_DATAGRAM).map(|number| group(number as u64)).collect();
     let states = Some(States { base: u32::MAX, index: 65_534, count: u16::MAX, groups });
-    let message = Message::Heartbeat(Heartbeat { states, ..large() });
+    let message = Message::Heartbeat(Heartbeat { states, ..busy() });
     let bytes = encode(&message, &keys());
     assert!(bytes.len() <= MAX_DATAGRAM, "{}", bytes.len());
     assert!(bytes.len() + 42 > MAX_DATAGRAM, "one more group would have fitted: {}", bytes.len());
@@ -270,6 +300,7 @@ fn every_single_bit_counts() {
     for message in [
         Message::Heartbeat(small()),
         Message::Heartbeat(large()),
+        Message::Heartbeat(busy()),
         word(WordKind::Resigned),
         word(WordKind::Holding { at_most: Duration::from_millis(250) }),
         word(WordKind::LeaseEnds { within: Duration::from_secs(2) }),
@@ -298,7 +329,7 @@ fn rightly_signed_and_malformed() {
     );
     for (position, value, expected) in [
         (48, 3, Malformed::Health),
-        (49, 0x3f, Malformed::Flags),
+        (49, 0xff, Malformed::Flags),
         (49, 0x9f, Malformed::Flags),
         // Without the flag of the echo, the states begin where the echo was.
         (49, 0x1e, Malformed::Trailing),
@@ -387,6 +418,20 @@ prop_compose! {
     }
 }
 
+fn errand() -> impl Strategy<Value = Errand> {
+    let order = prop_oneof![Just(Order::Drain), Just(Order::Undrain)];
+    (any::<u32>(), order, option::of(any::<u64>())).prop_map(|(number, order, group)| Errand {
+        number,
+        order,
+        group: group.map(GroupId),
+    })
+}
+
+fn outcome() -> impl Strategy<Value = ErrandOutcome> {
+    let progress = prop_oneof![Just(Progress::Working), Just(Progress::Done), Just(Progress::Refused)];
+    (any::<u32>(), progress).prop_map(|(number, progress)| ErrandOutcome { number, progress })
+}
+
 prop_compose! {
     fn heartbeat()(
         (sender, receiver, incarnation, sequence) in any::<(u64, u64, u64, u64)>(),
@@ -396,11 +441,13 @@ prop_compose! {
         (solicit, leaving, slow_side_alive) in any::<(bool, bool, bool)>(),
         (states_version, states_seen) in any::<(u32, u32)>(),
         states in option::of(states()),
+        (errand, outcome) in (option::of(errand()), option::of(outcome())),
     ) -> Heartbeat {
         Heartbeat {
             sender: NodeId(sender), receiver: NodeId(receiver), incarnation, sequence,
             echo: echo.map(|(incarnation, sequence, age)| Echo { incarnation, sequence, age }),
             interval, config_digest, health, solicit, leaving, slow_side_alive, states_version, states_seen, states,
+            errand, outcome,
         }
     }
 }

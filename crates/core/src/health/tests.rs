@@ -7,8 +7,8 @@ use vipdrift_wire::heartbeat::Role;
 use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT, config};
 use crate::group::State;
 use crate::{
-    AllUnhealthy, Carry, CarryCheck, CarryGroup, CheckIndex, Command, Event, GroupIndex, HealthSnapshot,
-    Node, OccupiedPolicy, RoleName, Start, Switchover, Ticket, Timestamp,
+    AllUnhealthy, Carry, CarryCheck, CarryGroup, CheckIndex, Command, Drained, Event, GroupIndex,
+    HealthSnapshot, Node, OccupiedPolicy, RoleName, Scope, Start, Switchover, Ticket, Timestamp,
 };
 
 const HTTP: usize = 0;
@@ -96,7 +96,7 @@ fn nothing_else_is_excused_by_a_failing_check() {
     charlie_is(&mut bench, Role::Fault);
     check(&mut bench, HTTP, Some("status 503"));
     assert!(matches!(bench.state(), State::Active));
-    bench.give(Event::Command(Command::Drain { ticket: Ticket(1) }));
+    bench.give(Event::Command(Command::Drain { ticket: Ticket(1), scope: Scope::default() }));
     assert!(matches!(bench.state(), State::Standby));
 }
 
@@ -176,7 +176,7 @@ fn node(start: Start, initially_passing: bool) -> Node {
 #[test]
 fn before_its_first_result_a_check_fails_unless_said_otherwise() {
     for (passing, reason) in [(false, Some("no result yet".to_owned())), (true, None)] {
-        let node = node(Start::Fresh { drained: false }, passing);
+        let node = node(Start::Fresh { drained: Drained::default() }, passing);
         let checks = node.snapshot().groups[0].checks.clone();
         assert_eq!((&checks[0].failing, checks[0].since), (&reason, None));
         assert_eq!(node.failing_checks(0, crate::Effect::Fault).count(), usize::from(!passing));

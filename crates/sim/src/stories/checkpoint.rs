@@ -1,6 +1,6 @@
 //! The whole state of a node, written down and brought back in the midst of things.
 
-use vipdrift_core::{Checkpoint, Command, Node};
+use vipdrift_core::{Checkpoint, Command, Node, Scope};
 
 use super::{ALPHA, BRAVO, CHARLIE, Story, hitless, ms, of};
 use crate::scenario::Fault;
@@ -39,7 +39,7 @@ fn tell(brought_back: bool) -> (Story, usize) {
     run(&mut story, 200);
     assert_eq!(story.holders(), [0]);
     let frozen = story.comes(Fault::BrainFrozen { on: BRAVO });
-    story.command(ALPHA, |ticket| Command::Drain { ticket });
+    story.command(ALPHA, |ticket| Command::Drain { ticket, scope: Scope::default() });
     run(&mut story, 12);
     story.goes(frozen);
     run(&mut story, 200);
@@ -47,7 +47,7 @@ fn tell(brought_back: bool) -> (Story, usize) {
     story.comes(Fault::PowerCut { on: BRAVO });
     run(&mut story, 100);
     assert_eq!(story.holders(), [2]);
-    story.command(ALPHA, |ticket| Command::Undrain { ticket });
+    story.command(ALPHA, |ticket| Command::Undrain { ticket, scope: Scope::default() });
     let blocked = story.comes(Fault::HeartbeatsBlocked);
     run(&mut story, 200);
     story.goes(blocked);

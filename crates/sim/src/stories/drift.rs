@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipdrift_core::{Command, RoleName};
+use vipdrift_core::{Command, RoleName, Scope};
 
 use super::{ALPHA, BRAVO, CHARLIE, Story, hitless, ms, of, with};
 use crate::scenario::{Fault, Setup, mac};
@@ -136,7 +136,7 @@ fn a_hitless_switchover_is_never_without_a_holder() {
 #[test]
 fn drain_moves_the_group_away_and_keeps_it_away() {
     let mut story = Story::running(of(3));
-    let ticket = story.command(ALPHA, |ticket| Command::Drain { ticket });
+    let ticket = story.command(ALPHA, |ticket| Command::Drain { ticket, scope: Scope::default() });
     story.run(ms(50));
     assert_eq!(story.holders(), [1]);
     assert_eq!(story.reply(ticket), Ok("drained"));
@@ -148,7 +148,7 @@ fn drain_moves_the_group_away_and_keeps_it_away() {
     story.comes(Fault::PowerCut { on: CHARLIE });
     story.run(ms(500));
     assert!(story.holders().is_empty(), "a drained node takes nothing");
-    story.command(ALPHA, |ticket| Command::Undrain { ticket });
+    story.command(ALPHA, |ticket| Command::Undrain { ticket, scope: Scope::default() });
     story.run(ms(500));
     assert_eq!(story.holders(), [0]);
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vipdrift_core::{Command, RoleName, VipIndex};
+use vipdrift_core::{Command, RoleName, Scope, VipIndex};
 use vipdrift_wire::arp;
 
 use super::{ALPHA, BRAVO, CHARLIE, DELTA, LEASE, Story, hitless, ms, of, us, with};
@@ -17,7 +17,7 @@ fn what_changed_while_a_node_was_cut_off_is_no_reason_to_claim() {
         let mut story = Story::running(of(4));
         let pulled = story.comes(Fault::CablePulled { on: DELTA });
         story.run(ms(500));
-        story.command(ALPHA, |ticket| Command::Drain { ticket });
+        story.command(ALPHA, |ticket| Command::Drain { ticket, scope: Scope::default() });
         story.run(ms(500) + us(1100 * later));
         assert_eq!(story.holders(), [1]);
         story.goes(pulled);
@@ -95,7 +95,7 @@ fn commands_are_answered_when_the_node_ends() {
     let first = story.switchover(ALPHA, Some("bravo"));
     let second = story.switchover(CHARLIE, Some("bravo"));
     story.comes(Fault::Stopped { on: CHARLIE });
-    let third = story.command(ALPHA, |ticket| Command::Drain { ticket });
+    let third = story.command(ALPHA, |ticket| Command::Drain { ticket, scope: Scope::default() });
     story.comes(Fault::KeeperKilled { on: ALPHA });
     assert!(story.has_exited(ALPHA) && story.has_exited(CHARLIE));
     let open = |host: &crate::world::Host| host.brain.as_ref().map_or(0, |brain| brain.open.len());
@@ -109,8 +109,8 @@ fn commands_are_answered_when_the_node_ends() {
 fn a_drain_undone_before_it_was_done_is_answered() {
     let mut story = Story::running(hitless(of(2)));
     story.comes(Fault::BrainFrozen { on: BRAVO });
-    let first = story.command(ALPHA, |ticket| Command::Drain { ticket });
-    let second = story.command(ALPHA, |ticket| Command::Undrain { ticket });
+    let first = story.command(ALPHA, |ticket| Command::Drain { ticket, scope: Scope::default() });
+    let second = story.command(ALPHA, |ticket| Command::Undrain { ticket, scope: Scope::default() });
     assert!(story.reply(first).is_err());
     assert_eq!(story.reply(second), Ok("undrained"));
 }

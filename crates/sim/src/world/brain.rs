@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
-    Action, Carry, CheckIndex, Command, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex, Plan,
-    Start, Ticket, VipIndex,
+    Action, Carry, CheckIndex, Command, Drained, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex,
+    Plan, Start, Ticket, VipIndex,
 };
 use vipdrift_wire::parse_frame;
 
@@ -77,7 +77,7 @@ impl World {
         let now = self.hosts[host].clock.read(self.now);
         let config = self.setup.node(host, &self.keys, self.hosts[host].other_file);
         let seed = self.random.next();
-        let drained = self.hosts[host].drained;
+        let drained = Drained { node: self.hosts[host].drained, ..Drained::default() };
         let silent = resumed.is_none();
         let start = resumed.map_or(Start::Fresh { drained }, Start::Resumed);
         self.say(|| {
@@ -242,8 +242,8 @@ impl World {
             ToBrain::KeeperGone => self.give(host, Event::KeeperGone),
             ToBrain::Command(command) => {
                 if let Command::Switchover { ticket, .. }
-                | Command::Drain { ticket }
-                | Command::Undrain { ticket } = &command
+                | Command::Drain { ticket, .. }
+                | Command::Undrain { ticket, .. } = &command
                 {
                     brain.open.insert(*ticket);
                 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use vipdrift_core::keeper::{Budget, Lease, Lives, Mounts, Report, Step, Verdict, WITHOUT_LEASE};
-use vipdrift_core::{Carry, Command, Plan, Timestamp, VipIndex, Words, beat_interval};
+use vipdrift_core::{Carry, Command, Plan, Scope, Timestamp, VipIndex, Words, beat_interval};
 
 use super::brain::ToBrain;
 use super::{Thing, World};
@@ -273,7 +273,7 @@ impl World {
             }
             ToKeeper::Words(words) => keeper.words = Some(words),
             ToKeeper::Remember(carry) => {
-                let drained = carry.drained;
+                let drained = carry.drained.node;
                 keeper.carry = Some(carry);
                 self.hosts[host].drained = drained;
             }
@@ -419,7 +419,7 @@ impl World {
         // An operator who found nobody to ask, or got no answer, asks again.
         let drained = self.faults().any(|fault| matches!(fault, Fault::Drained { on } if on.0 == host));
         if self.hosts[host].drained && !drained {
-            self.command(host, |ticket| Command::Undrain { ticket });
+            self.command(host, |ticket| Command::Undrain { ticket, scope: Scope::default() });
         }
         if self.keeper(host).is_some_and(|keeper| keeper.frozen.is_none() && keeper.busy.is_none()) {
             self.rest_of_turn(host);

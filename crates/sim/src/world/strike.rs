@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipdrift_core::Command;
+use vipdrift_core::{Command, Scope};
 
 use super::brain::ToBrain;
 use super::{Standstill, Thing, World};
@@ -46,7 +46,7 @@ impl World {
                 self.switchover(on.0, *group, to.map(|to| to.0));
             }
             Fault::Drained { on } => {
-                self.command(on.0, |ticket| Command::Drain { ticket });
+                self.command(on.0, |ticket| Command::Drain { ticket, scope: Scope::default() });
             }
             Fault::Stopped { on } => self.stop(on.0),
             Fault::OtherFile { on } => self.restart_with(on.0, true),
@@ -95,7 +95,7 @@ impl World {
             // The same goes on as another fault.
             fault if self.any(|other| other == fault) => {}
             Fault::Drained { on } => {
-                self.command(on.0, |ticket| Command::Undrain { ticket });
+                self.command(on.0, |ticket| Command::Undrain { ticket, scope: Scope::default() });
             }
             Fault::Stopped { on } | Fault::DaemonKilled { on } | Fault::KeeperKilled { on } => {
                 self.revive(on.0);

@@ -13,8 +13,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
-    Action, Command, Decision, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Note, Plan,
-    Ticket, Timestamp, VipIndex,
+    Action, Command, Decision, Drained, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Note,
+    Plan, Scope, Ticket, Timestamp, VipIndex,
 };
 use vipdrift_platform::pipe::{MessagePipe, Received};
 use vipdrift_platform::poll::{Poller, Ready, Timer, Wake};
@@ -72,10 +72,10 @@ pub(super) enum Ask {
     Report(oneshot::Sender<HeartReport>),
     /// Move a group.
     Switchover { group: GroupIndex, to: Option<String>, answer: Answer },
-    /// Make this node ineligible.
-    Drain { answer: Answer },
+    /// Make a node ineligible.
+    Drain { scope: Scope, answer: Answer },
     /// Make it eligible again.
-    Undrain { answer: Answer },
+    Undrain { scope: Scope, answer: Answer },
     /// Another configuration, and another binary perhaps.
     Succeed { restart: bool, answer: Answer },
 }
@@ -89,6 +89,8 @@ pub(super) struct HeartReport {
     pub(super) at: Timestamp,
     pub(super) lateness: vipdrift_control::Lateness,
     pub(super) send_errors: u64,
+    /// What an operator has drained here.
+    pub(super) drained: Drained,
     /// What each check last found.
     pub(super) checks: Vec<Option<vipdrift_checks::Report>>,
 }
@@ -111,6 +113,10 @@ pub(super) struct HeartParts {
     pub(super) services: Option<Services>,
     /// What is decided and noticed goes there.
     pub(super) news: Sender<News>,
+    /// What is to be kept of drains.
+    pub(super) keep: Sender<Drained>,
+    /// What is known to be drained at the beginning.
+    pub(super) drained: Drained,
 }
 
 /// What is known of the other thread.
@@ -152,6 +158,8 @@ pub(super) struct Heart {
     keeper_heard: Timestamp,
     looked: Timestamp,
     buffer: Vec<u8>,
+    /// What an operator has drained, as last remembered.
+    drained: Drained,
 }
 
 impl Heart {
@@ -170,8 +178,10 @@ impl Heart {
         parts.wires.poll(&poller, [token::DATAGRAMS, token::FRAMES, token::ECHOES])?;
         let interfaces = vec![(None, Vec::new()); parts.resolved.interfaces.len()];
         let macs = vec![None; interfaces.len()];
+        let drained = parts.drained.clone();
         Ok(Self {
             parts,
+            drained,
             poller,
             timer,
             armed: None,
@@ -388,9 +398,9 @@ impl Heart {
                     let ticket = self.ticket(answer);
                     self.handle(Event::Command(Command::Switchover { ticket, group, to }));
                 }
-                Ask::Drain { answer } => {
+                Ask::Drain { scope, answer } => {
                     let ticket = self.ticket(answer);
-                    self.handle(Event::Command(Command::Drain { ticket }));
+                    self.handle(Event::Command(Command::Drain { ticket, scope }));
                 }
                 Ask::Succeed { restart, answer } => {
                     self.ticket += 1;
@@ -398,9 +408,9 @@ impl Heart {
                     self.wishes.insert(ticket, answer);
                     self.say(&ToKeeper::Succeed { restart, ticket });
                 }
-                Ask::Undrain { answer } => {
+                Ask::Undrain { scope, answer } => {
                     let ticket = self.ticket(answer);
-                    self.handle(Event::Command(Command::Undrain { ticket }));
+                    self.handle(Event::Command(Command::Undrain { ticket, scope }));
                 }
             }
         }
@@ -446,6 +456,7 @@ impl Heart {
                 max_us: micros(self.late.max()),
             },
             send_errors: self.send_errors,
+            drained: self.drained.clone(),
             checks: self.parts.services.as_ref().map(|services| services.reports.clone()).unwrap_or_default(),
         }
     }
@@ -573,7 +584,14 @@ impl Heart {
             Action::Words(words) => {
                 self.say(&ToKeeper::Words { holding: words.holding, resigned: words.resigned });
             }
-            Action::Remember(carry) => self.say(&ToKeeper::Remember(carry)),
+            Action::Remember(carry) => {
+                if self.drained != carry.drained {
+                    self.drained.clone_from(&carry.drained);
+                    // Where the slow thread hangs, whoever gave the order has it written.
+                    let _ = self.parts.keep.try_send(carry.drained.clone());
+                }
+                self.say(&ToKeeper::Remember(carry));
+            }
             Action::Record(decision) => self.record(&decision),
             Action::Note(note) => self.note(&note),
             Action::Reply { ticket, outcome } => {

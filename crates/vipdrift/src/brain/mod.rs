@@ -81,9 +81,11 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let (asks, asked) = mpsc::channel();
     let pulse = Arc::new(AtomicU64::new(0));
     let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
+    let (keep, to_keep) = tokio::sync::mpsc::channel(history::WAITING);
     let slow = SlowParts {
         events,
         news: heard,
+        to_keep,
         keeper_pid: setup.keeper_pid,
         keeper_real_time: setup.keeper_real_time,
         life_number: life.number,
@@ -105,6 +107,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
 
     let resumed = life.resumed.is_some();
     let services = runner.map(|pipe| Services::new(pipe.into(), &resolved.checks, resumed, now()));
+    let drained = life.resumed.as_ref().map_or(&life.drained, |carry| &carry.drained).clone();
     let start = match life.resumed {
         Some(carry) => Start::Resumed(carry),
         None => Start::Fresh { drained: life.drained },
@@ -142,6 +145,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         scribe,
         services,
         news,
+        keep,
+        drained,
     };
     let ended = Heart::new(parts).and_then(Heart::run);
     drop(signals);

@@ -11,8 +11,8 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use vipdrift_control::{Events, EventsRequest, Failure, Handler, Request, Status, serve};
-use vipdrift_core::GroupIndex;
+use vipdrift_control::{Events, EventsRequest, Failure, Handler, NodeRequest, Request, Status, serve};
+use vipdrift_core::{Drained, GroupIndex, Scope};
 use vipdrift_platform::poll::Wake;
 
 use super::degraded::Shared;
@@ -45,6 +45,7 @@ pub(super) struct SlowParts {
     pub(super) state: Option<File>,
     pub(super) events: Vec<File>,
     pub(super) news: Receiver<News>,
+    pub(super) to_keep: Receiver<Drained>,
     pub(super) log: Log,
     pub(super) asks: Sender<Ask>,
     pub(super) wake: Arc<Wake>,
@@ -75,10 +76,23 @@ async fn run(mut parts: SlowParts) {
     let history = Arc::new(History::open(std::mem::take(&mut parts.events), &log));
     let (_, nothing) = tokio::sync::mpsc::channel(1);
     let mut news = std::mem::replace(&mut parts.news, nothing);
+    let (_, nothing) = tokio::sync::mpsc::channel(1);
+    let mut to_keep = std::mem::replace(&mut parts.to_keep, nothing);
     let inner = Arc::new(Inner { parts, state, history: Arc::clone(&history), clock: WallClock::new() });
     tokio::spawn(async move {
         while let Some(news) = news.recv().await {
             history.add(news);
+        }
+    });
+    let keeping = Arc::clone(&inner);
+    tokio::spawn(async move {
+        while let Some(drained) = to_keep.recv().await {
+            if let Err(why) = keeping.keep(&drained) {
+                keeping
+                    .parts
+                    .log
+                    .warning(format_args!("what is drained will be forgotten by a restart: {why}"));
+            }
         }
     });
     let handler = Arc::new(Control(Arc::clone(&inner)));
@@ -157,32 +171,32 @@ impl Inner {
         if self.nodes().any(|node| node == name) { Ok(()) } else { Err(unknown("node", name, self.nodes())) }
     }
 
-    /// Only this node can be drained here.
-    fn own_node(&self, name: Option<&str>, verb: &str) -> Result<(), Failure> {
-        let Some(name) = name.filter(|name| *name != self.parts.resolved.name) else { return Ok(()) };
-        self.known_node(name)?;
-        Err(Failure::NotDone(format!(
-            "another node cannot be {verb}ed from here yet; run `vipdrift {verb}` on {name}"
-        )))
+    /// Writes down what is drained.
+    fn keep(&self, drained: &Drained) -> Result<(), String> {
+        let file = self.state.as_ref().ok_or("the daemon could not open its state file at start")?;
+        let groups = self.parts.resolved.groups.iter().filter(|group| drained.groups.contains(&group.id.0));
+        let text = state::text(drained.node, groups.map(|group| group.name.as_str()));
+        state::write(file, &text).map_err(|error| crate::config::plain(&error))
     }
 
-    fn remember(&self, drained: bool, done: String) -> String {
-        let kept = match &self.state {
-            Some(file) => state::write(file, drained).map_err(|error| crate::config::plain(&error)),
-            None => Err("the daemon could not open its state file at start".to_owned()),
-        };
-        match kept {
+    /// Drains or undrains; here it is on the disk before this answers.
+    async fn order(&self, drain: bool, request: NodeRequest) -> Result<String, Failure> {
+        if let Some(node) = &request.node {
+            self.known_node(node)?;
+        }
+        let group = request.group.as_deref().map(|name| self.group(name)).transpose()?;
+        let elsewhere = request.node.as_ref().is_some_and(|node| *node != self.parts.resolved.name);
+        let scope = Scope { node: request.node, group };
+        let ask = |answer| if drain { Ask::Drain { scope, answer } } else { Ask::Undrain { scope, answer } };
+        let done = self.command(ask).await?;
+        if elsewhere {
+            return Ok(done);
+        }
+        let kept = self.report().await.map_err(|_| "it is ending".to_owned());
+        Ok(match kept.and_then(|report| self.keep(&report.drained)) {
             Ok(()) => done,
             Err(why) => format!("{done}; but a restart of the daemon will forget it: {why}"),
-        }
-    }
-}
-
-impl Inner {
-    async fn drain(&self, drained: bool) -> Result<String, Failure> {
-        let ask = |answer| if drained { Ask::Drain { answer } } else { Ask::Undrain { answer } };
-        let done = self.command(ask).await?;
-        Ok(self.remember(drained, done))
+        })
     }
 }
 
@@ -200,7 +214,7 @@ impl Handler for Control {
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {
-        let (node, drained) = match request {
+        let (drain, request) = match request {
             Request::Switchover(request) => {
                 let group = self.0.group(&request.group)?;
                 if let Some(to) = &request.to {
@@ -214,14 +228,13 @@ impl Handler for Control {
             Request::Restart => {
                 return self.0.command(|answer| Ask::Succeed { restart: true, answer }).await;
             }
-            Request::Drain(request) => (request.node, true),
-            Request::Undrain(request) => (request.node, false),
+            Request::Drain(request) => (true, request),
+            Request::Undrain(request) => (false, request),
             Request::Status => return Err(Failure::NotDone("not a command".into())),
         };
-        self.0.own_node(node.as_deref(), if drained { "drain" } else { "undrain" })?;
         // To the end, even if the client does not wait for it: what is done must be remembered.
         let inner = Arc::clone(&self.0);
-        let done = tokio::spawn(async move { inner.drain(drained).await });
+        let done = tokio::spawn(async move { inner.order(drain, request).await });
         done.await.unwrap_or_else(|error| Err(Failure::Unavailable(error.to_string())))
     }
 }

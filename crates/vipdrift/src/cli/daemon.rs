@@ -36,13 +36,13 @@ pub(super) fn switchover(place: &Where, group: String, to: Option<String>) -> u8
     with(place, MOVE, async |client| Ok(client.switchover(&request).await? + "\n"))
 }
 
-pub(super) fn drain(place: &Where, node: Option<String>) -> u8 {
-    let request = NodeRequest { node };
+pub(super) fn drain(place: &Where, node: Option<String>, group: Option<String>) -> u8 {
+    let request = NodeRequest { node, group };
     with(place, MOVE, async |client| Ok(client.drain(&request).await? + "\n"))
 }
 
-pub(super) fn undrain(place: &Where, node: Option<String>) -> u8 {
-    let request = NodeRequest { node };
+pub(super) fn undrain(place: &Where, node: Option<String>, group: Option<String>) -> u8 {
+    let request = NodeRequest { node, group };
     with(place, MOVE, async |client| Ok(client.undrain(&request).await? + "\n"))
 }
 

@@ -91,11 +91,13 @@ enum Command {
         #[command(flatten)]
         report: Report,
     },
-    /// Make this node ineligible; what it holds goes to the next healthy node
-    #[command(after_help = "Example:\n  vipdrift drain && systemctl restart nginx; vipdrift undrain")]
+    /// Make a node ineligible, for maintenance; what it holds goes to the next healthy node
+    #[command(after_help = "Examples:\n  vipdrift drain && systemctl restart nginx; vipdrift undrain\n  \
+                            vipdrift drain bravo --group web\n\n\
+                            It stays so over restarts, until `vipdrift undrain`. Another node is told by this one; it has to be heard.")]
     Drain(NodeCommand),
-    /// Make this node eligible again
-    #[command(after_help = "Example:\n  vipdrift undrain")]
+    /// Make a node eligible again
+    #[command(after_help = "Examples:\n  vipdrift undrain\n  vipdrift undrain bravo --group web")]
     Undrain(NodeCommand),
     /// Put the configuration in force that is in its file now: all of it, or nothing
     #[command(after_help = "Example:\n  vipdrift reload\n\n\
@@ -168,7 +170,7 @@ struct Run {
     /// Which node this is, instead of finding out by its addresses
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Folder that keeps what outlives the daemon: whether the node is drained
+    /// Folder that keeps what outlives the daemon: what is drained
     #[arg(long, value_name = "FOLDER", default_value = state::DEFAULT_FOLDER)]
     state_dir: PathBuf,
     #[arg(long, hide = true)]
@@ -215,6 +217,9 @@ struct Switchover {
 struct NodeCommand {
     /// Name of the node [default: this one]
     node: Option<String>,
+    /// Only this group [default: all]
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
     #[command(flatten)]
     place: Where,
 }
@@ -264,8 +269,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Reload(place) => daemon::reload(&place),
         Command::Restart(place) => daemon::restart(&place),
         Command::Replay(args) => replay::run(&args),
-        Command::Drain(args) => daemon::drain(&args.place, args.node),
-        Command::Undrain(args) => daemon::undrain(&args.place, args.node),
+        Command::Drain(args) => daemon::drain(&args.place, args.node, args.group),
+        Command::Undrain(args) => daemon::undrain(&args.place, args.node, args.group),
         Command::Brain { setup, life, pipe } => match brain::run(Inherited { setup, life, pipe }) {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),

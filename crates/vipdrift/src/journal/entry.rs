@@ -217,7 +217,8 @@ impl Hash {
                 self.bytes(without_code(&words.resigned));
             }
             Action::Remember(carry) => {
-                self.word(7 | u64::from(carry.drained) << 8);
+                self.word(7 | u64::from(carry.drained.node) << 8);
+                carry.drained.groups.iter().for_each(|group| self.word(*group));
                 self.word(carry.plan);
                 for group in &carry.groups {
                     self.word(group.group);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vipdrift_core::{
-    Action, Command, Event, GroupIndex, InterfaceIndex, LinkFacts, Node, PathIndex, Start, Ticket, Timestamp,
+    Action, Command, Drained, Event, GroupIndex, InterfaceIndex, LinkFacts, Node, PathIndex, Start, Ticket,
+    Timestamp,
 };
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{Keys, resign};
@@ -97,7 +98,7 @@ fn writer(folder: &Path, shared: &Arc<Shared>) -> Writer {
 impl Pair {
     fn new(folder: Option<&Path>, seed: u64) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000 + seed * 1_000_000);
-        let fresh = || Start::Fresh { drained: false };
+        let fresh = || Start::Fresh { drained: Drained::default() };
         let born = birth("alpha", seed, fresh(), now);
         let alpha = Node::new(born.config.clone(), seed, fresh(), now);
         let other = birth("bravo", seed + 1, fresh(), now);
@@ -544,7 +545,7 @@ fn the_state_of_a_node_with_many_groups_fits() {
     let config = config::parse("vipdrift.toml", &text).expect("a good configuration");
     let config = Resolved::new(&config, "alpha").expect("a node").node_config(keys());
     let now = Timestamp::from_nanos(1_000_000_000);
-    let mut node = Node::new(config, 1, Start::Fresh { drained: false }, now);
+    let mut node = Node::new(config, 1, Start::Fresh { drained: Drained::default() }, now);
     while node.poll_action().is_some() {}
     let begun = Instant::now();
     let bytes = state(&node);

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vipdrift_core::Drained;
 use vipdrift_core::keeper::Lease;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::poll::{Signal, Signals};
@@ -173,7 +174,7 @@ fn prepare(
             options.state_folder.display(),
             config::plain(&error)
         ));
-        false
+        Drained::default()
     });
     if let Some(journal) = &config.cluster.journal
         && let Err(error) = sockets.open_journal(&journal.folder, &name)

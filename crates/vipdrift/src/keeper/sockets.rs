@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use vipdrift_core::Path as HeartbeatPath;
+use vipdrift_core::{Drained, Path as HeartbeatPath};
 use vipdrift_platform::echo::EchoSocket;
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::pipe::MessagePipe;
@@ -98,12 +98,11 @@ impl Sockets {
         })
     }
 
-    /// Opens the state file and those of the events in `folder`, which is made if it is missing. Answers whether the state is
-    /// "drained".
+    /// Opens the state file and those of the events in `folder`, which is made if it is missing. Answers what is drained.
     ///
     /// # Errors
     /// Why there will be no memory of a drained node.
-    pub(crate) fn open_state(&mut self, folder: &Path) -> io::Result<bool> {
+    pub(crate) fn open_state(&mut self, folder: &Path) -> io::Result<Drained> {
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -113,7 +112,6 @@ impl Sockets {
             .mode(0o644)
             .open(folder.join("state"))?;
         let mut content = Vec::new();
-        // What cannot be read as "drained" counts as not drained, and is overwritten the next time.
         (&mut file).take(state::LONGEST).read_to_end(&mut content)?;
         self.state = Some(file);
         let open = |name: &str| {
@@ -125,7 +123,7 @@ impl Sockets {
         if let (Ok(first), Ok(second)) = (open("events.1"), open("events.2")) {
             self.events = vec![first, second];
         }
-        Ok(state::says_drained(&content))
+        Ok(state::read(&content))
     }
 
     /// Opens the journal files of `node` in `folder`, which is made if it is missing. Only root and its group may look:

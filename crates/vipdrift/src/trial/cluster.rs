@@ -298,12 +298,19 @@ impl Cluster {
     /// # Errors
     /// The daemon's refusal or silence.
     pub fn drain(&self, index: usize, drained: bool) -> Result<String, TrialError> {
-        let request = NodeRequest { node: None };
+        self.order(index, drained, &NodeRequest::default())
+    }
+
+    /// Has node `index` drain or undrain what the request names.
+    ///
+    /// # Errors
+    /// The daemon's refusal or silence.
+    pub fn order(&self, index: usize, drained: bool, request: &NodeRequest) -> Result<String, TrialError> {
         self.ask(index, |control, runtime| {
             if drained {
-                runtime.block_on(control.drain(&request))
+                runtime.block_on(control.drain(request))
             } else {
-                runtime.block_on(control.undrain(&request))
+                runtime.block_on(control.undrain(request))
             }
         })
     }

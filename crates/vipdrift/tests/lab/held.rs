@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use vipdrift_control::{GroupRole, HealthState};
+use vipdrift_control::{GroupRole, HealthState, NodeRequest};
 
 use crate::support::{PATIENCE, WEB, cluster, holder, settle, wait, with};
 
@@ -109,6 +109,45 @@ pub(crate) fn drain_and_undrain() {
     cluster.drain(active, false).unwrap();
     settle(&cluster);
     assert_eq!(cluster.status(active).unwrap().groups[0].role, GroupRole::Standby, "sticky");
+}
+
+/// One group, on another node, by a command to a third; and it is still so after a restart there.
+pub(crate) fn drain_one_group_on_another_node() {
+    let mut cluster = cluster();
+    let active = holder(&cluster);
+    let asked = (active + 1) % 3;
+    let node = cluster.nodes[active].name.clone();
+    let request = NodeRequest { node: Some(node.clone()), group: Some("web".into()) };
+    let since = Instant::now();
+    assert_eq!(cluster.order(asked, true, &request).unwrap(), format!("web: {node} is drained"));
+    wait(&cluster, "another holder", |c| c.holder(WEB[0]).is_some_and(|now| now != active));
+    assert_eq!(cluster.lab.observer().two_holders(WEB[0], since), Duration::ZERO, "{}", cluster.describe());
+    let status = cluster.status(active).unwrap();
+    assert_eq!(status.health.state, HealthState::Healthy, "one group is not the node");
+    let role = |status: &vipdrift_control::Status, name: &str| {
+        status.groups.iter().find(|group| group.name == name).map(|group| group.role)
+    };
+    assert_eq!(role(&status, "web"), Some(GroupRole::Drained));
+    assert_eq!(role(&status, "calm"), Some(GroupRole::Active), "nothing else has moved");
+    let state = cluster.directory_of(active).join("state/state");
+    wait(&cluster, "written down", |_| {
+        std::fs::read_to_string(&state).is_ok_and(|text| text == "drained: no \ndrained group: web\nend\n")
+    });
+    let (keeper, _) = cluster.pids(active).unwrap();
+    cluster.signal(keeper, Signal::SIGTERM);
+    cluster.reap(active, Duration::from_secs(10)).unwrap();
+    cluster.spawn(active).unwrap();
+    wait(&cluster, "a new daemon, still drained", |c| {
+        c.status(active).is_ok_and(|status| role(&status, "web") == Some(GroupRole::Drained))
+    });
+    // It may not be heard by all yet.
+    wait(&cluster, "undrained", |c| c.order(asked, false, &request).is_ok());
+    wait(&cluster, "standby", |c| {
+        c.status(active).is_ok_and(|status| role(&status, "web") == Some(GroupRole::Standby))
+    });
+    let unknown = NodeRequest { node: Some("zulu".into()), group: None };
+    let refused = cluster.order(asked, true, &unknown).unwrap_err().to_string();
+    assert!(refused.contains("no node `zulu`"), "{refused}");
 }
 
 /// The holder is cut off from the others, with client and gateway on their side, and drained meanwhile.

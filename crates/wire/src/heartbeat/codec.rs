@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::keys::{CODE_LEN, TAG_LEN};
 use super::{
-    Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, MAX_DATAGRAM, Malformed,
-    Message, NodeId, Rejected, Role, States, Word, WordKind,
+    Echo, Errand, ErrandOutcome, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys,
+    MAX_DATAGRAM, Malformed, Message, NodeId, Order, Progress, Rejected, Role, States, Word, WordKind,
 };
 use crate::Mac;
 use crate::read::Reader;
@@ -18,8 +18,11 @@ const KIND_WORD: u8 = 2;
 const PREFIX_LEN: usize = MAGIC.len() + 1 + TAG_LEN;
 const ECHO_LEN: usize = 24;
 const STATES_HEAD_LEN: usize = 10;
+const ERRAND_MAX: usize = 4 + 1 + 8;
+const OUTCOME_LEN: usize = 4 + 1;
 /// A heartbeat with everything but groups, with kind and authentication code.
-pub(super) const HEARTBEAT_MAX: usize = PREFIX_LEN + 1 + 58 + ECHO_LEN + STATES_HEAD_LEN + CODE_LEN;
+pub(super) const HEARTBEAT_MAX: usize =
+    PREFIX_LEN + 1 + 58 + ECHO_LEN + ERRAND_MAX + OUTCOME_LEN + STATES_HEAD_LEN + CODE_LEN;
 /// A group state with everything.
 pub(super) const GROUP_MAX: usize = 22 + 8 + 6 + 6;
 
@@ -28,7 +31,9 @@ const STATES: u8 = 0x02;
 const SOLICIT: u8 = 0x04;
 const LEAVING: u8 = 0x08;
 const SLOW_SIDE_ALIVE: u8 = 0x10;
-const HEARTBEAT_FLAGS: u8 = ECHO | STATES | SOLICIT | LEAVING | SLOW_SIDE_ALIVE;
+const ERRAND: u8 = 0x20;
+const OUTCOME: u8 = 0x40;
+const HEARTBEAT_FLAGS: u8 = ECHO | STATES | SOLICIT | LEAVING | SLOW_SIDE_ALIVE | ERRAND | OUTCOME;
 
 const MOUNTED: u8 = 0x01;
 const CLAIMING: u8 = 0x02;
@@ -151,7 +156,9 @@ fn put_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat) {
             | flag(STATES, heartbeat.states.is_some())
             | flag(SOLICIT, heartbeat.solicit)
             | flag(LEAVING, heartbeat.leaving)
-            | flag(SLOW_SIDE_ALIVE, heartbeat.slow_side_alive),
+            | flag(SLOW_SIDE_ALIVE, heartbeat.slow_side_alive)
+            | flag(ERRAND, heartbeat.errand.is_some())
+            | flag(OUTCOME, heartbeat.outcome.is_some()),
     );
     put_u32(out, heartbeat.states_version);
     put_u32(out, heartbeat.states_seen);
@@ -160,9 +167,53 @@ fn put_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat) {
         put_u64(out, echo.sequence);
         put_duration(out, echo.age);
     }
+    if let Some(errand) = &heartbeat.errand {
+        put_u32(out, errand.number);
+        out.push(match (errand.order, errand.group) {
+            (Order::Drain, None) => 1,
+            (Order::Undrain, None) => 2,
+            (Order::Drain, Some(_)) => 3,
+            (Order::Undrain, Some(_)) => 4,
+        });
+        if let Some(group) = errand.group {
+            put_u64(out, group.0);
+        }
+    }
+    if let Some(outcome) = &heartbeat.outcome {
+        put_u32(out, outcome.number);
+        out.push(match outcome.progress {
+            Progress::Working => 0,
+            Progress::Done => 1,
+            Progress::Refused => 2,
+        });
+    }
     if let Some(states) = &heartbeat.states {
         put_states(out, states);
     }
+}
+
+fn take_errand(reader: &mut Reader<'_>) -> Result<Errand, Malformed> {
+    let number = need(reader.u32())?;
+    let (order, of_group) = match need(reader.u8())? {
+        1 => (Order::Drain, false),
+        2 => (Order::Undrain, false),
+        3 => (Order::Drain, true),
+        4 => (Order::Undrain, true),
+        _ => return Err(Malformed::Errand),
+    };
+    let group = when(of_group, || need(reader.u64()).map(GroupId))?;
+    Ok(Errand { number, order, group })
+}
+
+fn take_outcome(reader: &mut Reader<'_>) -> Result<ErrandOutcome, Malformed> {
+    let number = need(reader.u32())?;
+    let progress = match need(reader.u8())? {
+        0 => Progress::Working,
+        1 => Progress::Done,
+        2 => Progress::Refused,
+        _ => return Err(Malformed::Errand),
+    };
+    Ok(ErrandOutcome { number, progress })
 }
 
 fn take_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, Malformed> {
@@ -188,6 +239,8 @@ fn take_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, Malformed> {
             age: take_duration(reader)?,
         })
     })?;
+    let errand = when(flags & ERRAND != 0, || take_errand(reader))?;
+    let outcome = when(flags & OUTCOME != 0, || take_outcome(reader))?;
     let states = when(flags & STATES != 0, || take_states(reader))?;
     Ok(Heartbeat {
         sender,
@@ -204,6 +257,8 @@ fn take_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, Malformed> {
         states_version,
         states_seen,
         states,
+        errand,
+        outcome,
     })
 }
 

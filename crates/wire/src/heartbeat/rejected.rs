@@ -42,11 +42,13 @@ pub enum Malformed {
     Part,
     /// More groups than a datagram may carry.
     Groups,
+    /// An errand, or what has become of one, is unknown.
+    Errand,
 }
 
 impl Rejected {
     /// Every reason, in the order of [`Rejected::index`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TooShort,
         Self::TooLong,
         Self::BadMagic,
@@ -62,6 +64,7 @@ impl Rejected {
         Self::Malformed(Malformed::Word),
         Self::Malformed(Malformed::Part),
         Self::Malformed(Malformed::Groups),
+        Self::Malformed(Malformed::Errand),
     ];
 
     /// Position in [`Rejected::ALL`], for counting.
@@ -97,6 +100,7 @@ impl Rejected {
             Self::Malformed(Malformed::Word) => "malformed_word",
             Self::Malformed(Malformed::Part) => "malformed_part",
             Self::Malformed(Malformed::Groups) => "malformed_groups",
+            Self::Malformed(Malformed::Errand) => "malformed_errand",
         }
     }
 }

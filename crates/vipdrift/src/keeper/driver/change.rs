@@ -238,7 +238,9 @@ impl Driver {
         let plan = self.carry.as_ref().map_or(0, |carry| carry.plan);
         let kept = left.kept(&self.parts.resolved, &self.parts.hands.held());
         self.parts.hands.order(plan, kept);
-        self.parts.drained = self.carry.as_ref().map_or(self.parts.drained, |carry| carry.drained);
+        if let Some(carry) = &self.carry {
+            self.parts.drained.clone_from(&carry.drained);
+        }
         if now < left.until {
             self.start_brain(left.until, true);
         } else {

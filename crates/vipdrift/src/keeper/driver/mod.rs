@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use vipdrift_core::keeper::{Lives, Verdict};
-use vipdrift_core::{Carry, Timestamp};
+use vipdrift_core::{Carry, Drained, Timestamp};
 use vipdrift_platform::clock;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
 use vipdrift_platform::process::Child;
@@ -83,8 +83,8 @@ pub(super) struct Parts {
     pub(super) signals: Signals,
     /// The memory file that every brain gets.
     pub(super) setup: OwnedFd,
-    /// An operator had drained the node.
-    pub(super) drained: bool,
+    /// What an operator had drained.
+    pub(super) drained: Drained,
     /// Runs checks and hooks, if there are any.
     pub(super) runner: Option<Runner>,
     /// What an earlier keeper in this process has left.
@@ -309,7 +309,7 @@ impl Driver {
             }
             ToKeeper::Words { holding, resigned } => self.words = Some((holding, resigned)),
             ToKeeper::Remember(carry) => {
-                self.parts.drained = carry.drained;
+                self.parts.drained.clone_from(&carry.drained);
                 self.carry = Some(carry);
             }
             ToKeeper::Succeed { restart, ticket } => self.wish(restart, ticket),
@@ -452,7 +452,7 @@ impl Driver {
             number: self.number,
             epoch: self.parts.hands.epoch(),
             resumed,
-            drained: self.parts.drained,
+            drained: self.parts.drained.clone(),
         };
         let started = Brain::start(&self.parts.setup, &life, &self.parts.sockets, now).and_then(|brain| {
             let added = self.poller.add(brain.pipe(), token::PIPE);
