@@ -16,6 +16,7 @@ mod checkpoint;
 mod claim;
 mod config;
 mod decide;
+mod differ;
 mod event;
 mod exchange;
 mod group;
@@ -24,6 +25,7 @@ mod interface;
 pub mod keeper;
 mod node;
 mod occupancy;
+mod outline;
 mod peer;
 #[cfg(test)]
 mod properties;
@@ -48,6 +50,7 @@ pub use config::{
 };
 pub use event::{Carry, CarryCheck, CarryGroup, Command, Drift, Event, LinkFacts, Start, Ticket};
 pub use node::Node;
+pub use outline::{NODES_ORDER, Outline};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use snapshot::{

@@ -83,6 +83,7 @@ vipdrift_lab::tests![
     decisions_are_kept_with_their_evidence_over_a_restart,
     rolling_reload_adds_a_vip_the_holder_first,
     rolling_reload_adds_a_vip_the_holder_last,
+    files_that_differ_are_told_in_what_on_both_nodes_until_they_agree,
     reload_with_a_mistake_changes_nothing,
     reload_removes_vips_groups_and_nodes,
     reload_asks_the_network_for_new_vips,

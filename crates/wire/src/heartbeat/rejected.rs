@@ -42,11 +42,15 @@ pub enum Malformed {
     Part,
     /// More groups than a datagram may carry.
     Groups,
+    /// The path of a setting is empty, too long, or not printable ASCII.
+    Path,
+    /// Settings do not stand in the order of their paths.
+    Order,
 }
 
 impl Rejected {
     /// Every reason, in the order of [`Rejected::index`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::TooShort,
         Self::TooLong,
         Self::BadMagic,
@@ -62,6 +66,8 @@ impl Rejected {
         Self::Malformed(Malformed::Word),
         Self::Malformed(Malformed::Part),
         Self::Malformed(Malformed::Groups),
+        Self::Malformed(Malformed::Path),
+        Self::Malformed(Malformed::Order),
     ];
 
     /// Position in [`Rejected::ALL`], for counting.
@@ -97,6 +103,8 @@ impl Rejected {
             Self::Malformed(Malformed::Word) => "malformed_word",
             Self::Malformed(Malformed::Part) => "malformed_part",
             Self::Malformed(Malformed::Groups) => "malformed_groups",
+            Self::Malformed(Malformed::Path) => "malformed_path",
+            Self::Malformed(Malformed::Order) => "malformed_order",
         }
     }
 }
