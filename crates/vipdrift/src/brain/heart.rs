@@ -253,6 +253,10 @@ impl Heart {
         if let Some(scribe) = self.parts.scribe.take() {
             scribe.finish(&self.parts.node);
         }
+        if self.retires.is_none() {
+            // While the pipe is open: the keeper takes its end for the end of this process, and kills what is left of it.
+            self.parts.log.flush();
+        }
         Ok(())
     }
 
