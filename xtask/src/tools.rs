@@ -15,11 +15,15 @@ struct Tool {
 }
 
 /// All programs that some test needs.
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 5] = [
     // The independent dissector of crates/wire/tests/dissector.rs.
     Tool { program: "tshark", package: "tshark", folder: "usr/bin" },
     // Takes VIPs off when it starts: crates/vipdrift/tests/lab/held.rs.
     Tool { program: "systemd-networkd", package: "systemd", folder: "lib/systemd" },
+    // The journal that a daemon under systemd logs to: crates/vipdrift/tests/lab/logs.rs.
+    Tool { program: "systemd-journald", package: "systemd", folder: "lib/systemd" },
+    Tool { program: "systemd-cat", package: "systemd", folder: "usr/bin" },
+    Tool { program: "journalctl", package: "systemd", folder: "usr/bin" },
 ];
 
 /// Makes sure that every tool can be run. Root gets missing ones installed; for anybody else they are

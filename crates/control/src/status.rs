@@ -59,6 +59,10 @@ pub struct Peer {
     pub rtt_us: Option<u64>,
     /// Whether it has the same configuration.
     pub config: PeerConfiguration,
+    /// Where the configurations differ, as far as known: paths of settings such as `group web vips`; those of one node
+    /// alone begin with `only here: ` or `only there: `. The first twenty, and how many more there are.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub differs: Vec<String>,
     /// How long ago it was last heard, in milliseconds; `null` if never.
     pub heard_ms_ago: Option<u64>,
 }
@@ -262,6 +266,7 @@ mod tests {
                 hears_us: true,
                 rtt_us: Some(180),
                 config: PeerConfiguration::Same,
+                differs: vec![],
                 heard_ms_ago: Some(42),
             }],
             groups: vec![Group {
@@ -319,6 +324,8 @@ mod tests {
         status.groups[0].occupied_by = Some("00:00:5e:00:53:01".into());
         status.groups[0].active_node = None;
         status.peers[0].rtt_us = None;
+        status.peers[0].config = PeerConfiguration::Different;
+        status.peers[0].differs = vec!["cluster.heartbeat".into(), "only here: group mail".into()];
         status.groups[0].checks = vec![Check {
             name: "http".into(),
             state: CheckState::Failing,
@@ -332,6 +339,8 @@ mod tests {
         let json = serde_json::to_string(&status).expect("serializes");
         assert!(json.contains(r#""occupied_by":"00:00:5e:00:53:01""#), "{json}");
         assert!(json.contains(r#""active_node":null"#), "{json}");
+        let differs = r#""config":"different","differs":["cluster.heartbeat","only here: group mail"]"#;
+        assert!(json.contains(differs), "{json}");
         assert_eq!(serde_json::from_str::<Status>(&json).expect("parses"), status);
     }
 

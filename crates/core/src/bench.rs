@@ -7,16 +7,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{
-    Echo, Errand, ErrandOutcome, GroupId, GroupState, Health, Heartbeat, Keys, Message, NodeId, Role, States,
-    Word, WordKind, decode, encode,
+    Echo, Errand, ErrandOutcome, GroupId, GroupState, Health, Heartbeat, Keys, Message, NodeId, Role,
+    Setting, States, Word, WordKind, decode, encode,
 };
 use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
 use crate::group::State;
 use crate::{
     Action, AllUnhealthy, Carry, CheckConfig, Decision, Drained, Effect, Event, Failback, GroupConfig,
-    GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy, Path,
-    PathIndex, PeerConfig, Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip, VipIndex,
+    GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig, NodeIndex, OccupiedPolicy,
+    Outline, Path, PathIndex, PeerConfig, Plan, Reference, Start, Switchover, Ticket, Timestamp, Vip,
+    VipIndex,
 };
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -31,6 +32,10 @@ pub(crate) const CHARLIE: usize = 1;
 
 pub(crate) fn keys() -> Keys {
     Keys::new("bench", b"0123456789abcdef", None)
+}
+
+pub(crate) fn outline() -> Outline {
+    vec![Setting::new("cluster.heartbeat", "50ms"), Setting::new("group web vips", "two")].into()
 }
 
 /// A peer that says what it is told to say.
@@ -94,7 +99,7 @@ impl Puppet {
                 age: Duration::ZERO,
             }),
             interval: HEARTBEAT,
-            config_digest: 7,
+            config_digest: outline().digest(),
             health: Health::Healthy,
             solicit: false,
             leaving: false,
@@ -159,7 +164,7 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
         name: "bravo".into(),
         id: id("bravo"),
         keys: keys(),
-        digest: 7,
+        outline: outline(),
         heartbeat: HEARTBEAT,
         dead_after: 3,
         lease: Some(Duration::from_secs(2)),

@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
 
+use crate::outline::Outline;
+
 /// Position of a peer in [`NodeConfig::peers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIndex(pub usize);
@@ -37,8 +39,8 @@ pub struct NodeConfig {
     /// those of no cluster until others are put in.
     #[serde(skip, default = "crate::checkpoint::no_keys")]
     pub keys: Keys,
-    /// Digest of the configuration, compared among peers, never elected on.
-    pub digest: u64,
+    /// What the configuration consists of, as far as the nodes have to agree; compared among peers, never elected on.
+    pub outline: Outline,
     /// Interval between heartbeats (H).
     pub heartbeat: Duration,
     /// Missed heartbeats after which a peer is dead; the dead time is this times `heartbeat`.

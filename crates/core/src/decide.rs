@@ -180,7 +180,7 @@ impl Node {
             }
             let Some(index) = self.peer_index(node) else { continue };
             // Two that differ about the order would hand the group to and fro.
-            let agreed = self.peers[index].config_digest == Some(self.config.digest);
+            let agreed = self.peers[index].config_digest == Some(self.config.outline.digest());
             if !agreed || !self.heir_is_ready(group, node) {
                 continue;
             }
@@ -314,7 +314,7 @@ impl Node {
     /// By order; where the configurations differ, so may the orders, and both go by what cannot differ.
     pub(crate) fn comes_before(&self, group: usize, peer: usize) -> bool {
         let id = self.peers[peer].id;
-        if self.peers[peer].config_digest == Some(self.config.digest) {
+        if self.peers[peer].config_digest == Some(self.config.outline.digest()) {
             self.rank_of(group, id) < self.own_rank(group)
         } else {
             id < self.config.id

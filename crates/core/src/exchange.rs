@@ -120,7 +120,7 @@ impl Node {
             sequence: peer.take_sequence(now),
             echo,
             interval: self.config.heartbeat,
-            config_digest: self.config.digest,
+            config_digest: self.config.outline.digest(),
             health,
             solicit,
             leaving,
@@ -206,6 +206,7 @@ impl Node {
         let sender = match &message {
             Message::Heartbeat(heartbeat) => heartbeat.sender,
             Message::Word(word) => word.sender,
+            Message::Outline(part) => part.sender,
         };
         let expected = path.map(|path| self.config.paths[path.0].peer.0);
         let Some(index) = self.peer_index(sender).filter(|&index| expected == Some(index)) else {
@@ -217,6 +218,9 @@ impl Node {
                 self.reject("not_for_this_node")
             }
             Message::Heartbeat(heartbeat) => self.on_heartbeat(index, &heartbeat),
+            Message::Outline(part) if part.receiver != self.config.id => self.reject("not_for_this_node"),
+            Message::Outline(part) if !self.is_of_now(index, &part) => self.reject("replayed"),
+            Message::Outline(part) => self.on_outline(index, part),
         }
     }
 
@@ -276,6 +280,7 @@ impl Node {
                 }
                 self.join_in();
                 self.tell_differences(index, digest_before, deaf_before && !returned);
+                self.tell_outline(index, restarted);
             }
         }
     }
@@ -314,7 +319,7 @@ impl Node {
     fn tell_differences(&mut self, index: usize, digest_before: Option<u64>, was_deaf: bool) {
         let peer = &self.peers[index];
         let name = peer.name.clone();
-        if peer.config_digest != digest_before && peer.config_digest != Some(self.config.digest) {
+        if peer.config_digest != digest_before && peer.config_digest != Some(self.config.outline.digest()) {
             self.warn(format!("{name} has a different configuration"));
         } else if peer.config_digest != digest_before && digest_before.is_some() {
             self.note(format!("{name} has the same configuration again"));

@@ -16,6 +16,7 @@ mod checkpoint;
 mod claim;
 mod config;
 mod decide;
+mod differ;
 mod drain;
 mod event;
 mod exchange;
@@ -25,6 +26,7 @@ mod interface;
 pub mod keeper;
 mod node;
 mod occupancy;
+mod outline;
 mod peer;
 #[cfg(test)]
 mod properties;
@@ -51,6 +53,7 @@ pub use event::{
     Carry, CarryCheck, CarryGroup, Command, Drained, Drift, Event, LinkFacts, Scope, Start, Ticket,
 };
 pub use node::Node;
+pub use outline::{NODES_ORDER, Outline};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use snapshot::{

@@ -451,6 +451,7 @@ impl Node {
                     let next = self.now + pause + self.random.below(pause / 4);
                     self.timers.set(Timer::Routine(peer), next);
                 }
+                Timer::Outline(peer) => self.on_outline_due(peer),
                 Timer::References(interface) => self.on_references_due(interface),
                 Timer::Trusted(interface) => {
                     if self.interfaces[interface].running() {

@@ -13,6 +13,7 @@ use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{ErrandOutcome, GroupId, GroupState, Health, Heartbeat, NodeId, Role};
 
 use crate::config::PathIndex;
+use crate::differ::Differences;
 use crate::time::Timestamp;
 use crate::tuning::{ANSWERED_LATELY, ECHO_PACE, ECHOES, ROUNDS, Tuning};
 
@@ -183,6 +184,8 @@ pub(crate) struct Peer {
     pub(crate) held: Option<u64>,
     pub(crate) health: Option<Health>,
     pub(crate) config_digest: Option<u64>,
+    /// How its configuration differs.
+    pub(crate) differ: Differences,
     states_version: u32,
     /// Its version that this node has whole.
     pub(crate) states_seen: u32,
@@ -228,6 +231,7 @@ impl Peer {
             held: None,
             health: None,
             config_digest: None,
+            differ: Differences::default(),
             states_version: 0,
             states_seen: 0,
             collecting: None,

@@ -46,6 +46,8 @@ pub struct PeerSnapshot {
     pub rtt: Option<Duration>,
     /// It has the same configuration; `None` until it has said so.
     pub same_config: Option<bool>,
+    /// Paths of the settings that differ between its configuration and this node's, as far as known, not too many of them.
+    pub differs: Vec<String>,
     /// When it was last heard.
     pub last_heard: Option<Timestamp>,
     /// It was given up because its machine did not answer either.

@@ -32,6 +32,8 @@ pub(crate) enum Timer {
     Dead(usize),
     /// Ask a peer's kernel and mind the answer for later.
     Routine(usize),
+    /// Tell a peer whose configuration differs a part of this node's outline.
+    Outline(usize),
     /// Ask an interface's references.
     References(usize),
     /// An interface has waited long enough for proof that it works.
@@ -68,6 +70,7 @@ impl Timer {
             Self::Suspicion(_) => "suspicion",
             Self::Dead(_) => "dead",
             Self::Routine(_) => "routine",
+            Self::Outline(_) => "outline",
             Self::References(_) => "references",
             Self::Trusted(_) => "trusted",
             Self::Ask(_) => "ask",

@@ -82,6 +82,10 @@ pub(crate) const NOTE_PACE: Duration = Duration::from_secs(1);
 pub(crate) const ASK_PACE: Duration = Duration::from_micros(50);
 /// A group counts as let go a moment ago for this long.
 pub(crate) const RELEASE_NEWS: Duration = Duration::from_secs(1);
+/// Parts of an outline follow each other like this.
+pub(crate) const OUTLINE_PACE: Duration = Duration::from_millis(20);
+/// And all of them are told again after this, while the configurations differ.
+pub(crate) const OUTLINE_AGAIN: Duration = Duration::from_secs(5);
 /// Gratis answers to solicited heartbeats per peer are this far apart.
 pub(crate) const ANSWER_PACE: Duration = Duration::from_micros(300);
 

@@ -53,7 +53,8 @@ impl Node {
             state,
             hears_us: peer.is_up() && peer.hears_us,
             rtt: peer.rtt.filter(|_| peer.is_up()),
-            same_config: peer.config_digest.map(|digest| digest == self.config.digest),
+            same_config: peer.config_digest.map(|digest| digest == self.config.outline.digest()),
+            differs: peer.differences().to_vec(),
             last_heard: peer.last_heard,
             machine_dead: matches!(peer.liveness, Liveness::Silent { host_dead: true, .. }),
         }

@@ -134,6 +134,11 @@ pub fn status_seeds() -> Vec<Seed> {
         hears_us: true,
         rtt_us: Some(180),
         config,
+        differs: if config == PeerConfiguration::Different {
+            vec!["cluster.lease".into(), "only there: group mail".into()]
+        } else {
+            vec![]
+        },
         heard_ms_ago: Some(42),
     };
     whole.peers = vec![

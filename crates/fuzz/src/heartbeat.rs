@@ -6,7 +6,8 @@ use std::time::Duration;
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{
     Echo, Errand, ErrandOutcome, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys,
-    MAX_DATAGRAM, Message, NodeId, Order, Progress, Rejected, Role, States, Word, WordKind, decode, encode,
+    MAX_DATAGRAM, Message, NodeId, OUTLINE_PARTS_MAX, Order, OutlinePart, PATH_MAX, Progress, Rejected, Role,
+    Setting, States, Word, WordKind, decode, encode, in_parts, resign, without_code,
 };
 
 use crate::Seed;
@@ -78,6 +79,20 @@ fn check(bytes: &[u8], message: &Message) {
         assert!(states.index < states.count);
         assert!(states.groups.len() <= GROUPS_PER_DATAGRAM);
     }
+    if let Message::Outline(part) = message {
+        assert!(part.index < part.count && part.count <= OUTLINE_PARTS_MAX);
+        assert!(part.settings.is_sorted_by(|one, next| one.path < next.path));
+        for Setting { path, .. } in &part.settings {
+            assert!(
+                (1..=PATH_MAX).contains(&path.len()) && path.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            );
+        }
+    }
+    let [other, _] = &*FOREIGN;
+    let mut again = bytes.to_vec();
+    assert!(resign(&mut again, &KEYS, other), "signed anew for others");
+    assert_eq!(decode(&again, other).as_ref(), Ok(message));
+    assert_eq!(without_code(&again), without_code(bytes));
 }
 
 /// Seeds of [`datagram`].
@@ -166,6 +181,18 @@ fn messages() -> Vec<(&'static str, Message)> {
         states: states(65_534, 65_535, (0..GROUPS_PER_DATAGRAM as u64).map(full).collect()),
         ..with_groups.clone()
     };
+    let outline = |settings| OutlinePart {
+        sender: NodeId::of("alpha"),
+        receiver: NodeId::of("bravo"),
+        incarnation: 9,
+        receiver_incarnation: 3,
+        config_digest: 5,
+        index: 63,
+        count: 64,
+        settings,
+    };
+    let settings = (0..100).map(|number| Setting::new(format!("group g{number:02} vips"), "")).collect();
+    let largest_part = in_parts(settings).swap_remove(0);
     let word = |kind| Message::Word(Word { sender: NodeId::of("alpha"), incarnation: 9, kind });
     vec![
         ("heartbeat", Message::Heartbeat(small.clone())),
@@ -173,6 +200,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("heartbeat-errand", Message::Heartbeat(busy)),
         ("heartbeat-with-groups", Message::Heartbeat(with_groups)),
         ("heartbeat-largest", Message::Heartbeat(largest)),
+        ("outline", Message::Outline(outline(vec![Setting::new("cluster.lease", "2s")]))),
+        ("outline-largest", Message::Outline(outline(largest_part))),
         ("word-holding", word(WordKind::Holding { at_most: Duration::from_millis(250) })),
         ("word-resigned", word(WordKind::Resigned)),
         ("word-lease-ends", word(WordKind::LeaseEnds { within: Duration::from_secs(2) })),

@@ -8,12 +8,12 @@ use std::time::Duration;
 use vipdrift_core::{
     Action, AllUnhealthy, Carry, CarryGroup, CheckConfig, CheckIndex, Command, Drained, Drift, Effect, Event,
     Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy, LinkFacts, Node, NodeConfig,
-    NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Plan, Reference, RoleName, Scope, Start,
+    NodeIndex, OccupiedPolicy, Outline, Path, PathIndex, PeerConfig, Plan, Reference, RoleName, Scope, Start,
     Switchover, Ticket, Timestamp, Vip, VipIndex,
 };
 use vipdrift_wire::heartbeat::{
     Echo, Errand, ErrandOutcome, GroupId, GroupState, Health, Heartbeat, MAX_DATAGRAM, Message, NodeId,
-    Order, Progress, Role, States, Word, WordKind, decode, encode,
+    OUTLINE_PARTS_MAX, Order, OutlinePart, Progress, Role, Setting, States, Word, WordKind, decode, encode,
 };
 use vipdrift_wire::{Frame, Mac, arp, ndp, parse_frame};
 
@@ -57,6 +57,8 @@ fn play(bytes: &[u8]) -> World {
 
 struct World {
     node: Node,
+    /// As its heartbeats say.
+    incarnation: Option<u64>,
     now: Timestamp,
     peers: [Peer; 2],
     /// What the node was last told that the kernel holds.
@@ -78,12 +80,14 @@ struct Peer {
     heard: Option<(u64, u64)>,
     version: u32,
     state: GroupState,
+    outline: Outline,
 }
 
 impl World {
     fn new(choices: &mut Choices<'_>) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000);
         let config = config(choices);
+        let (outline, incarnation) = (config.outline.clone(), None);
         let start = if choices.below(4) == 3 {
             Start::Resumed(Carry {
                 drained: Drained { node: choices.flag(), ..Drained::default() },
@@ -104,8 +108,10 @@ impl World {
         };
         let mut world = Self {
             node: Node::new(config, choices.number(), start, now),
+            incarnation,
             now,
             peers: PEERS.map(|name| Peer {
+                outline: outline.clone(),
                 id: NodeId::of(name),
                 incarnation: 1,
                 sequence: 0,
@@ -192,7 +198,7 @@ impl World {
                 self.give(Event::Drifted { vip, drift });
             }
             18 => self.command(choices),
-            _ => match choices.below(5) {
+            _ => match choices.below(6) {
                 0 => self.give(Event::ClockGap { missing: choices.span() }),
                 1 => self.give(Event::SlowSide { alive: choices.flag() }),
                 2 if choices.byte() == 99 => self.give(Event::KeeperGone),
@@ -201,6 +207,7 @@ impl World {
                     let failing = choices.flag().then(|| "refused".to_owned());
                     self.give(Event::Check { check, failing });
                 }
+                4 => self.outline(choices),
                 _ => self.timeout(),
             },
         }
@@ -282,7 +289,7 @@ impl World {
                 age: Duration::ZERO,
             }),
             interval: HEARTBEAT,
-            config_digest: 7,
+            config_digest: speaker.outline.digest(),
             health: Health::Healthy,
             solicit: false,
             leaving: false,
@@ -295,6 +302,45 @@ impl World {
         };
         change(&mut heartbeat);
         let bytes = encode(&Message::Heartbeat(heartbeat), &KEYS);
+        self.give(Event::Datagram { path: Some(PathIndex(peer)), bytes: &bytes });
+    }
+
+    /// A peer has another configuration, or tells of it: in parts, of which some may be missing, or something else than
+    /// it is.
+    fn outline(&mut self, choices: &mut Choices<'_>) {
+        let peer = choices.below(2);
+        let what = choices.byte();
+        if what >= 128 {
+            let lease = if choices.flag() { "2s" } else { "3s" };
+            let settings = (0..choices.below(60)).map(|n| Setting::new(format!("group g{n} vips"), "one"));
+            let settings = settings.chain([Setting::new("cluster.lease", lease)]).collect::<Vec<_>>();
+            self.peers[peer].outline = settings.into();
+            return self.speak(peer, |_| {});
+        }
+        let Peer { id, incarnation, ref outline, .. } = self.peers[peer];
+        let settings = outline.settings();
+        let size = settings.len().div_ceil(1 + choices.below(4)).clamp(1, 20);
+        let count = u16::try_from(settings.len().div_ceil(size)).expect("few").min(OUTLINE_PARTS_MAX);
+        let index = choices.below(usize::from(count));
+        let mut part = OutlinePart {
+            sender: id,
+            receiver: NodeId::of("bravo"),
+            incarnation,
+            receiver_incarnation: self.incarnation.unwrap_or(1),
+            config_digest: outline.digest(),
+            index: u16::try_from(index).expect("few"),
+            count,
+            settings: settings.iter().skip(index * size).take(size).cloned().collect(),
+        };
+        match what {
+            0 => part.incarnation ^= 1,
+            1 => part.receiver_incarnation ^= 1,
+            2 => part.config_digest = choices.number(),
+            3 => part.settings.truncate(1),
+            4 => part.receiver = id,
+            _ => {}
+        }
+        let bytes = encode(&Message::Outline(part), &KEYS);
         self.give(Event::Datagram { path: Some(PathIndex(peer)), bytes: &bytes });
     }
 
@@ -364,6 +410,7 @@ impl World {
                     let peer = &mut self.peers[path.0];
                     assert_eq!(said.receiver, peer.id);
                     peer.heard = Some((said.incarnation, said.sequence));
+                    self.incarnation = Some(said.incarnation);
                 }
             }
             Action::SendFrame { bytes, .. } => {
@@ -450,7 +497,7 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
         name: "bravo".into(),
         id: NodeId::of("bravo"),
         keys: KEYS.clone(),
-        digest: 7,
+        outline: vec![Setting::new("cluster.lease", "2s"), Setting::new("group web vips", "two")].into(),
         heartbeat: HEARTBEAT,
         dead_after: 3,
         lease: (!bit(0)).then_some(Duration::from_secs(2)),
@@ -517,6 +564,10 @@ pub fn seeds() -> Vec<Seed> {
         ("bodies", story(0, &[&raw_body, &wait, &[10, 0, 255, 2], &wait, &[10, 1, 255, 0], &speak])),
         ("link-lost", story(0b100, &[&until_active, &[15, 0], &wait, &[15, 0xff], &wait, &applied])),
         (
+            "differs",
+            story(0, &[&speak, &wait, &speak, &[19, 4, 0, 200, 0, 0], &wait, &[19, 4, 0, 100, 0, 0], &speak]),
+        ),
+        (
             "check-fails",
             story(0b100, &[&until_active, &[19, 3, 0, 1], &wait, &speak, &wait, &applied, &[19, 3, 0, 0]]),
         ),
@@ -540,7 +591,11 @@ mod tests {
             .into_iter()
             .map(|(name, bytes)| (name, play(&bytes)))
             .map(|(name, world)| {
-                format!("{name}: {:?}{}", world.roles, if world.exited { ", ends" } else { "" })
+                let end = if world.exited { ", ends" } else { "" };
+                let peers = world.node.snapshot().peers.into_iter().filter(|peer| !peer.differs.is_empty());
+                let differ: String =
+                    peers.map(|peer| format!(", {} {:?}", peer.name, peer.differs)).collect();
+                format!("{name}: {:?}{differ}{end}", world.roles)
             })
             .collect();
         let expected = [
@@ -551,6 +606,7 @@ mod tests {
             "foreign-holder: []",
             "bodies: []",
             "link-lost: [Active, Fault, Standby]",
+            "differs: [], alpha [\"cluster.lease\", \"only here: group web\"]",
             "check-fails: [Active, Fault, Standby]",
             "late: [Active, Active]",
             "resumed-at-the-limit: [Active]",

@@ -65,8 +65,8 @@ fn accepted(config: &Config, text: &str) {
     let mut digests = BTreeSet::new();
     for name in &names {
         let resolved = Resolved::new(config, name).expect("a node of the file");
-        digests.insert(resolved.digest);
-        assert_eq!(Resolved::new(&again, name).map(|again| again.digest), Some(resolved.digest));
+        digests.insert(resolved.outline.digest());
+        assert_eq!(Resolved::new(&again, name).map(|again| again.outline), Some(resolved.outline.clone()));
         let own = resolved.own.iter().map(|address| address.ip()).collect();
         assert_eq!(config::names_of_own_addresses(config, &own), [*name], "found by its addresses");
         assert_eq!(resolved.peers.len() + 1, names.len());

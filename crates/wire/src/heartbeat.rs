@@ -7,13 +7,18 @@
 //! | 4 | magic `vipd` |
 //! | 1 | version, 1 |
 //! | 4 | cluster tag: tells a datagram of another cluster from one with a wrong key |
-//! | 1 | kind: 1 heartbeat, 2 word |
+//! | 1 | kind: 1 heartbeat, 2 word, 3 part of an outline |
 //! | … | body |
 //! | 16 | HMAC-SHA-256 over everything before it, cut to 16 bytes; the key depends on secret and cluster name |
 //!
 //! The authentication code is verified, in constant time, before kind and body are looked at. The encoding is
 //! canonical: each message has one, and [`decode`] rejects every other (bytes left over, unknown flags,
-//! numbers out of range).
+//! numbers out of range, settings out of order).
+//!
+//! A part of an outline lists settings: for each the length of its path in a byte, the path, and 8 bytes: the hash of its
+//! value, exclusive-or the first 8 bytes of HMAC-SHA-256, by the key of the datagram, over `vipdrift setting `, sender,
+//! incarnation and path. Who listens can read what the settings are called; what was hashed can be guessed only with
+//! the key.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,10 +30,12 @@ use crate::Mac;
 
 mod codec;
 mod keys;
+mod outline;
 mod rejected;
 
 pub use codec::{decode, encode, resign, without_code};
 pub use keys::Keys;
+pub use outline::{OUTLINE_PARTS_MAX, OutlinePart, PATH_MAX, Setting, fold, in_parts};
 pub use rejected::{Malformed, Rejected};
 
 /// The UDP port of heartbeats.
@@ -93,6 +100,8 @@ pub enum Message {
     Heartbeat(Heartbeat),
     /// A word about a node whose brain may be dead.
     Word(Word),
+    /// What my configuration consists of, told to somebody whose configuration differs.
+    Outline(OutlinePart),
 }
 
 /// A sign of life from one node to another.

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{
     Echo, Errand, ErrandOutcome, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys,
-    MAX_DATAGRAM, Malformed, Message, NodeId, Order, Progress, Rejected, Role, States, Word, WordKind,
-    decode, encode, resign, without_code,
+    MAX_DATAGRAM, Malformed, Message, NodeId, OUTLINE_PARTS_MAX, Order, OutlinePart, PATH_MAX, Progress,
+    Rejected, Role, Setting, States, Word, WordKind, decode, encode, fold, in_parts, resign, without_code,
 };
 
 const SECRET: &[u8] = b"0123456789abcdef";
@@ -116,6 +116,31 @@ fn word(kind: WordKind) -> Message {
     Message::Word(Word { sender: NodeId(0x0102_0304_0506_0708), incarnation: 9, kind })
 }
 
+fn part() -> OutlinePart {
+    let setting = |path: &str, hash| Setting { path: path.into(), hash };
+    OutlinePart {
+        sender: NodeId(1),
+        receiver: NodeId(2),
+        incarnation: 3,
+        receiver_incarnation: 4,
+        config_digest: 5,
+        index: 6,
+        count: 7,
+        settings: vec![setting("cluster.lease", 8), setting("group web vips", u64::MAX)],
+    }
+}
+
+/// Hides the hash of a setting, or shows it, as the documentation of the format says.
+fn veil(sender: u64, incarnation: u64, path: &str) -> u64 {
+    let hmac = |key: &[u8], text: &[u8]| {
+        Hmac::<Sha256>::new_from_slice(key).expect("any length").chain_update(text).finalize().into_bytes()
+    };
+    let key = hmac(SECRET, b"vipdrift heartbeat key 1\0edge");
+    let text = [b"vipdrift setting ", &sender.to_be_bytes()[..], &incarnation.to_be_bytes(), path.as_bytes()]
+        .concat();
+    u64::from_be_bytes(hmac(&key, &text)[..8].try_into().expect("eight bytes"))
+}
+
 #[test]
 fn signed_anew_it_says_the_same_to_others() {
     let other = Keys::new("edge", b"fedcba9876543210", None);
@@ -131,6 +156,15 @@ fn signed_anew_it_says_the_same_to_others() {
     let mut bytes = before.clone();
     assert!(resign(&mut bytes, &both, &other));
     assert_eq!(bytes, encode(&message, &other));
+    // What is hidden by the key is hidden anew.
+    for message in [Message::Outline(part()), Message::Outline(OutlinePart { settings: vec![], ..part() })] {
+        let before = encode(&message, &keys());
+        let mut bytes = before.clone();
+        assert!(resign(&mut bytes, &both, &other));
+        assert_eq!(bytes, encode(&message, &other));
+        assert_eq!(decode(&bytes, &other), Ok(message));
+        assert_eq!(without_code(&bytes), without_code(&before));
+    }
     // Rightly signed, and yet not a message: that is still what is wrong with it.
     let mut bytes = seal(9, &[1, 2, 3]);
     assert!(resign(&mut bytes, &keys(), &other));
@@ -188,6 +222,124 @@ fn golden_word() {
     let message = word(WordKind::Holding { at_most: Duration::from_millis(250) });
     assert_eq!(encode(&message, &keys()), hex(golden));
     assert_eq!(decode(&hex(golden), &keys()), Ok(message));
+}
+
+#[test]
+fn golden_outline() {
+    let golden = "76697064 01 25b5211e 03 0000000000000001 0000000000000002 0000000000000003 0000000000000004
+        0000000000000005 0006 0007 0002 0d 636c75737465722e6c65617365 7f47f6dc2aa393b5
+        0e 67726f7570207765622076697073 0b2b9ae62123ebe0 5e6f8155cf86a74a4ec548a567c56e55";
+    let message = Message::Outline(part());
+    assert_eq!(encode(&message, &keys()), hex(golden));
+    assert_eq!(decode(&hex(golden), &keys()), Ok(message));
+}
+
+#[test]
+fn what_was_hashed_cannot_be_guessed_without_the_key() {
+    let datagram = encode(&Message::Outline(part()), &keys());
+    let shown = |path: &str| {
+        let at =
+            datagram.windows(path.len()).position(|window| window == path.as_bytes()).expect("in the clear");
+        u64::from_be_bytes(datagram[at + path.len()..][..8].try_into().expect("eight bytes"))
+    };
+    for Setting { path, hash } in part().settings {
+        assert_ne!(shown(&path), hash);
+        assert_eq!(shown(&path) ^ veil(1, 3, &path), hash, "by the key alone, sender, incarnation and path");
+    }
+    // The same in another life, by another sender, or by another key looks like something else.
+    let of = |part: &OutlinePart, keys: &Keys| encode(&Message::Outline(part.clone()), keys)[71..79].to_vec();
+    let others = [
+        of(&part(), &keys()),
+        of(&OutlinePart { incarnation: 4, ..part() }, &keys()),
+        of(&OutlinePart { sender: NodeId(9), ..part() }, &keys()),
+        of(&part(), &Keys::new("edge", b"fedcba9876543210", None)),
+    ];
+    assert_eq!(others.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+}
+
+#[test]
+fn settings_are_folded_step_by_step() {
+    let settings: Vec<_> =
+        ["cluster.lease", "group a", "group web check b c", "group web vips", "group web-2 vips"]
+            .map(|path| Setting::new(path, "x"))
+            .into();
+    let paths = |settings: &[Setting]| settings.iter().map(|s| s.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&fold(&settings, 2)), ["cluster.lease", "group a", "group web", "group web-2"]);
+    assert_eq!(paths(&fold(&settings, 1)), ["cluster.lease", "group"]);
+    assert_eq!(paths(&fold(&settings, 0)), [""]);
+    assert_eq!(fold(&settings, 0)[0].hash, 0x5874_c946_083e_0f42);
+    assert_eq!(fold(&settings, 9), settings);
+    assert_eq!(fold(&[], 0), []);
+    for first in 0..6 {
+        for second in 0..=first {
+            assert_eq!(fold(&fold(&settings, first), second), fold(&settings, second), "{first} {second}");
+        }
+    }
+    assert_eq!(fold(&settings, 2)[1], settings[1], "what is alone and ends there stays as it is");
+}
+
+#[test]
+fn parts_of_an_outline_fit_and_are_nearly_full() {
+    let settings: Vec<_> =
+        (0..500).map(|n| Setting::new(format!("group g{n:03} {}", "x".repeat(n % 180)), "")).collect();
+    let parts = in_parts(settings.clone());
+    assert_eq!(parts.concat(), settings);
+    let count = u16::try_from(parts.len()).expect("few");
+    for (index, settings) in (0u16..).zip(parts) {
+        let message = Message::Outline(OutlinePart { index, count, settings, ..part() });
+        let length = encode(&message, &keys()).len();
+        assert!(length <= MAX_DATAGRAM, "{length}");
+        assert!(
+            length + PATH_MAX + 9 > MAX_DATAGRAM || index + 1 == count,
+            "one more would have fitted: {length}"
+        );
+    }
+}
+
+#[test]
+#[should_panic(expected = "settings in one datagram")]
+fn too_many_settings_are_not_cut() {
+    let settings = (0..100).map(|n| Setting::new(format!("group g{n:03} vips"), "")).collect();
+    let _ = encode(&Message::Outline(OutlinePart { settings, ..part() }), &keys());
+}
+
+#[test]
+fn rightly_signed_and_malformed_outlines() {
+    let (kind, body) = unseal(&encode(&Message::Outline(part()), &keys()));
+    assert_eq!(decode(&seal(kind, &body), &keys()), Ok(Message::Outline(part())));
+    let most = u8::try_from(OUTLINE_PARTS_MAX).expect("few");
+    for (position, value, expected) in [
+        // Index and count, length of the list.
+        (41, 7, Malformed::Part),
+        (43, 6, Malformed::Part),
+        (43, most + 1, Malformed::Part),
+        (42, 1, Malformed::Part),
+        (45, 1, Malformed::Trailing),
+        (45, 3, Malformed::Truncated),
+        // The length of a path and its letters.
+        (46, 0, Malformed::Path),
+        (46, 14, Malformed::Path),
+        (47, b'\n', Malformed::Path),
+        (47, 0x7f, Malformed::Path),
+        (47, 0xc3, Malformed::Path),
+        (47, b'h', Malformed::Order),
+    ] {
+        let mut bad = body.clone();
+        bad[position] = value;
+        let expected = Err(Rejected::Malformed(expected));
+        assert_eq!(decode(&seal(kind, &bad), &keys()), expected, "byte {position} = {value}");
+    }
+    for length in 0..body.len() {
+        let expected = Err(Rejected::Malformed(Malformed::Truncated));
+        assert_eq!(decode(&seal(kind, &body[..length]), &keys()), expected, "{length} bytes");
+    }
+    let longer = [&body[..], &[0]].concat();
+    assert_eq!(decode(&seal(kind, &longer), &keys()), Err(Rejected::Malformed(Malformed::Trailing)));
+    let twice = OutlinePart { settings: vec![part().settings[0].clone()], ..part() };
+    let (_, mut body) = unseal(&encode(&Message::Outline(twice), &keys()));
+    body[45] = 2;
+    let again = [&body[..], &body[46..]].concat();
+    assert_eq!(decode(&seal(kind, &again), &keys()), Err(Rejected::Malformed(Malformed::Order)));
 }
 
 #[test]
@@ -304,6 +456,7 @@ fn every_single_bit_counts() {
         word(WordKind::Resigned),
         word(WordKind::Holding { at_most: Duration::from_millis(250) }),
         word(WordKind::LeaseEnds { within: Duration::from_secs(2) }),
+        Message::Outline(part()),
     ] {
         let good = encode(&message, &keys());
         for bit in 0..good.len() * 8 {
@@ -358,7 +511,7 @@ fn rightly_signed_and_malformed() {
     }
     let longer = [&body[..], &[0]].concat();
     assert_eq!(decode(&seal(kind, &longer), &keys()), Err(Rejected::Malformed(Malformed::Trailing)));
-    for kind in [0, 3, 255] {
+    for kind in [0, 4, 255] {
         assert_eq!(decode(&seal(kind, &body), &keys()), Err(Rejected::Malformed(Malformed::Kind)));
     }
 }
@@ -452,6 +605,20 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn outline()(
+        (sender, receiver, incarnation, receiver_incarnation) in any::<(u64, u64, u64, u64)>(),
+        config_digest: u64,
+        (index, count) in (1..=OUTLINE_PARTS_MAX).prop_flat_map(|count| (0..count, Just(count))),
+        settings in prop::collection::btree_map("[ -~]{1,40}", any::<u64>(), 0..20),
+    ) -> OutlinePart {
+        OutlinePart {
+            sender: NodeId(sender), receiver: NodeId(receiver), incarnation, receiver_incarnation, config_digest,
+            index, count, settings: settings.into_iter().map(|(path, hash)| Setting { path, hash }).collect(),
+        }
+    }
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let kind = prop_oneof![
         micros().prop_map(|at_most| WordKind::Holding { at_most }),
@@ -460,6 +627,7 @@ fn message() -> impl Strategy<Value = Message> {
     ];
     prop_oneof![
         heartbeat().prop_map(Message::Heartbeat),
+        outline().prop_map(Message::Outline),
         (any::<u64>(), any::<u64>(), kind).prop_map(|(sender, incarnation, kind)| {
             Message::Word(Word { sender: NodeId(sender), incarnation, kind })
         }),
@@ -489,7 +657,7 @@ proptest! {
 
     /// Whoever has the key may send anything: it is rejected, or it is the one encoding of what it says.
     #[test]
-    fn decoding_is_injective(kind in 0u8..4, body in vec(any::<u8>(), 0..300)) {
+    fn decoding_is_injective(kind in 0u8..5, body in vec(any::<u8>(), 0..300)) {
         let datagram = seal(kind, &body);
         if let Ok(message) = decode(&datagram, &keys()) {
             prop_assert_eq!(encode(&message, &keys()), datagram);

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod datagrams;
 pub mod echo;
 pub mod frames;
+pub mod journal;
 pub mod links;
 mod netlink;
 pub mod pipe;

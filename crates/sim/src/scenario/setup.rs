@@ -7,10 +7,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_core::{
     AllUnhealthy, CheckConfig, Effect, Failback, GroupConfig, GroupIndex, InterfaceIndex, IsolatedPolicy,
-    NodeConfig, NodeIndex, OccupiedPolicy, Path, PeerConfig, Reference, Switchover, Vip, VipIndex,
+    NodeConfig, NodeIndex, OccupiedPolicy, Outline, Path, PeerConfig, Reference, Switchover, Vip, VipIndex,
 };
 use vipdrift_wire::Mac;
-use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
+use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId, Setting};
 
 use super::span;
 
@@ -233,7 +233,7 @@ impl Setup {
             name: NAMES[own].to_owned(),
             id: NodeId::of(NAMES[own]),
             keys: keys.clone(),
-            digest: if other { 8 } else { 7 },
+            outline: self.outline(other),
             heartbeat: self.heartbeat,
             dead_after: self.dead_after,
             lease: self.lease(),
@@ -254,6 +254,22 @@ impl Setup {
                 .collect(),
             checks: self.checks().into_iter().map(|(_, check)| check).collect(),
         }
+    }
+
+    /// What the nodes have to agree on; in the other file, the orders of those groups where it makes a difference.
+    fn outline(&self, other: bool) -> Outline {
+        let order = |index: usize, group: &GroupSetup| {
+            let mut order = group.order.clone();
+            if other {
+                order.reverse();
+            }
+            Setting::new(format!("group {} prefer", group_name(index)), &format!("{order:?}"))
+        };
+        let groups = self.groups.iter().enumerate().map(|(index, group)| order(index, group));
+        groups
+            .chain([Setting::new("cluster.heartbeat", &format!("{:?}", self.heartbeat))])
+            .collect::<Vec<_>>()
+            .into()
     }
 
     /// Every check, with the group that it belongs to.

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod drift;
+mod files;
 mod trouble;
 
 use std::cell::RefCell;

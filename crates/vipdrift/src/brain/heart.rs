@@ -29,7 +29,6 @@ use super::wires::Wires;
 use crate::config::Resolved;
 use crate::histogram::Histogram;
 use crate::journal::Scribe;
-use crate::journal::replay::role;
 use crate::log::Log;
 use crate::message::{LONGEST, ToBrain, ToKeeper, encode};
 
@@ -262,6 +261,10 @@ impl Heart {
         }
         if let Some(scribe) = self.parts.scribe.take() {
             scribe.finish(&self.parts.node);
+        }
+        if self.retires.is_none() {
+            // While the pipe is open: the keeper takes its end for the end of this process, and kills what is left of it.
+            self.parts.log.flush();
         }
         Ok(())
     }
@@ -619,26 +622,28 @@ impl Heart {
 
     fn note(&self, note: &Note) {
         // Where the slow thread hangs, the log has it still.
-        let _ = self.parts.news.try_send(News::note(note, &self.parts.resolved.groups));
-        if note.warning {
-            self.parts.log.warning(&note.text);
-        } else {
-            self.parts.log.info(&note.text);
+        let news = News::note(note, &self.parts.resolved.groups);
+        let log = &self.parts.log;
+        match news.group() {
+            Some(group) => log.about(group, note.warning, &note.text),
+            None if note.warning => log.warning(&note.text),
+            None => log.info(&note.text),
         }
+        let _ = self.parts.news.try_send(news);
     }
 
     fn record(&mut self, decision: &Decision) {
         if let Some(services) = &mut self.parts.services {
             services.on_decision(decision);
         }
-        let Decision { group, from, to, term, reason, evidence } = decision;
-        let mut evidence = evidence.clone();
+        let group = decision.group.0;
+        let mut evidence = decision.evidence.clone();
         evidence.extend(
-            self.parts.services.iter().flat_map(|services| services.evidence(&self.parts.resolved, group.0)),
+            self.parts.services.iter().flat_map(|services| services.evidence(&self.parts.resolved, group)),
         );
-        let name = self.parts.resolved.groups.get(group.0).map_or("?", |group| group.name.as_str());
+        let name = self.parts.resolved.groups.get(group).map_or("?", |group| group.name.as_str());
         let _ = self.parts.news.try_send(News::decision(name, decision, evidence));
-        self.parts.log.info(format_args!("{name}: {} -> {}, term {term}: {reason}", role(*from), role(*to)));
+        self.parts.log.role_changed(name, decision);
     }
 
     fn say(&mut self, message: &ToKeeper) {

@@ -66,6 +66,11 @@ impl News {
         Self::new(Event { group, reason, ..blank(kind) })
     }
 
+    /// The group that it is about.
+    pub(super) fn group(&self) -> Option<&str> {
+        self.event.group.as_deref()
+    }
+
     fn new(event: Event) -> Self {
         Self { at: jiff::Timestamp::now(), event }
     }
@@ -348,7 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wanted_is_found_and_waited_for() {
-        let log = Log::start().unwrap();
+        let log = Log::start("edge", "alpha").unwrap();
         let history = std::sync::Arc::new(History::open(Vec::new(), &log));
         let decision = Decision {
             group: vipdrift_core::GroupIndex(0),

@@ -76,7 +76,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     // A stopped brain whose keeper dies must wake up to notice, or it would hold the sockets for ever. Forgotten by the
     // kernel when privileges change, so not before.
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT);
-    let log = Log::start().map_err(|error| format!("cannot make a thread: {error}"))?;
+    let log = Log::start(&config.cluster.name, &setup.node)
+        .map_err(|error| format!("cannot make a thread: {error}"))?;
     let wake = Arc::new(Wake::new().map_err(|error| error.to_string())?);
     let (asks, asked) = mpsc::channel();
     let pulse = Arc::new(AtomicU64::new(0));

@@ -65,7 +65,7 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
             keeper_pid: parts.keeper_pid,
             brain_pid: std::process::id(),
             brain_starts: parts.life_number,
-            config_digest: format!("{:016x}", parts.resolved.digest),
+            config_digest: format!("{:016x}", parts.resolved.outline.digest()),
             user: parts.grants.user.clone(),
             real_time: parts.grants.real_time.clone(),
             keeper_real_time: parts.keeper_real_time.clone(),
@@ -102,6 +102,7 @@ fn peer(peer: &PeerSnapshot, now: Timestamp) -> control::Peer {
             Some(false) => control::PeerConfiguration::Different,
             None => control::PeerConfiguration::Unknown,
         },
+        differs: peer.differs.clone(),
         heard_ms_ago: peer.last_heard.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
     }
 }

@@ -35,6 +35,9 @@ pub(crate) fn status(status: &Status) -> String {
         let mut rows = vec![row(["PEER", "STATE", "HEARS US", "ROUND TRIP", "CONFIGURATION"])];
         rows.extend(status.peers.iter().map(peer));
         let _ = write!(out, "\n{}", columns(&rows));
+        for peer in status.peers.iter().filter(|peer| !peer.differs.is_empty()) {
+            let _ = writeln!(out, "  {} differs: {}", peer.node, peer.differs.join(", "));
+        }
     }
     let daemon = &status.daemon;
     let grants =
@@ -141,6 +144,11 @@ mod tests {
             hears_us,
             rtt_us: hears_us.then_some(180),
             config: if hears_us { PeerConfiguration::Different } else { PeerConfiguration::Unknown },
+            differs: if hears_us {
+                vec!["cluster.lease".into(), "only here: group mail".into()]
+            } else {
+                vec![]
+            },
             heard_ms_ago: None,
         };
         let check = |name: &str, failing: Option<&str>| Check {
@@ -229,6 +237,7 @@ web    load   FAILING (demotes)  2026-01-01 00:00:01  exit status 1: load 90
 PEER     STATE   HEARS US  ROUND TRIP  CONFIGURATION
 bravo    alive   yes       180 us      DIFFERENT
 charlie  silent  -         -           unknown
+  bravo differs: cluster.lease, only here: group mail
 
 degraded: real-time scheduling refused: no
 ";

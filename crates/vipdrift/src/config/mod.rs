@@ -23,6 +23,7 @@ mod digest;
 pub(crate) mod duration;
 mod file;
 mod keys;
+mod outline;
 mod problem;
 mod resolve;
 mod section;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use vipdrift_checks::Check;
 use vipdrift_core::{
-    CheckConfig, GroupConfig, GroupIndex, InterfaceIndex, NodeConfig, NodeIndex, Path, PeerConfig, Vip,
-    VipIndex,
+    CheckConfig, GroupConfig, GroupIndex, InterfaceIndex, NodeConfig, NodeIndex, Outline, Path, PeerConfig,
+    Vip, VipIndex,
 };
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
 
-use super::digest;
 use super::file::{Config, GroupEntry, Lease, Prefer};
 use super::service::Hooks;
+use super::{digest, outline};
 
 /// How long a keeper holds the VIPs over the death of its brain.
 pub(crate) const HOLD: Duration = Duration::from_millis(250);
@@ -23,8 +23,8 @@ pub(crate) const HOLD: Duration = Duration::from_millis(250);
 pub(crate) struct Resolved {
     /// This node's name.
     pub(crate) name: String,
-    /// Digest of what the nodes have to agree on.
-    pub(crate) digest: u64,
+    /// What the nodes have to agree on.
+    pub(crate) outline: Outline,
     /// This node's heartbeat addresses.
     pub(crate) own: Vec<SocketAddr>,
     /// UDP port of every node.
@@ -87,7 +87,7 @@ impl Resolved {
         }
         let mut resolved = Self {
             name: name.to_owned(),
-            digest: digest::of(config),
+            outline: outline::of(config),
             own: own_addresses.iter().map(|a| SocketAddr::new(*a, config.cluster.port)).collect(),
             port: config.cluster.port,
             peers: others
@@ -164,7 +164,7 @@ impl Resolved {
             name: self.name.clone(),
             id: NodeId::of(&self.name),
             keys,
-            digest: self.digest,
+            outline: self.outline.clone(),
             heartbeat: self.heartbeat,
             dead_after: self.dead_after,
             lease: self.lease,

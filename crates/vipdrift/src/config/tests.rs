@@ -325,7 +325,7 @@ fn spread_is_even_and_the_same_on_every_node() {
 
 #[test]
 fn the_digest_means_the_meaning() {
-    let digest = |text: &str| digest::of(&accepted(text));
+    let digest = |text: &str| outline::of(&accepted(text)).digest();
     let good = digest(GOOD);
     assert_eq!(digest(&changed("[cluster]", "# a comment\n[cluster]")), good, "comments");
     assert_eq!(digest(&changed(KEY, "key = \"ff0102030405060708090a0b0c0d0e0f\"")), good, "the key");

@@ -88,7 +88,7 @@ fn open(folder: &Path) -> Vec<File> {
 }
 
 fn writer(folder: &Path, shared: &Arc<Shared>) -> Writer {
-    let log = Log::start().expect("a thread");
+    let log = Log::start("edge", "alpha").expect("a thread");
     let parts = Parts { files: open(folder), limit: 4 << 20, cluster: "edge".into(), log };
     let mut writer = Writer::new(parts, Arc::clone(shared), "alpha".into(), keys());
     writer.open().expect("files that can be read");

@@ -84,6 +84,13 @@ impl Names<'_> {
             Event::Datagram { path, bytes } => match decode(bytes, &self.0.keys) {
                 Ok(Message::Heartbeat(heartbeat)) => self.heartbeat(*path, &heartbeat),
                 Ok(Message::Word(word)) => self.word(&word),
+                Ok(Message::Outline(part)) => format!(
+                    "outline of the configuration from {}, part {} of {}, {} settings",
+                    self.node(part.sender),
+                    part.index + 1,
+                    part.count,
+                    part.settings.len()
+                ),
                 Err(why) => {
                     format!("datagram of {} bytes from {}: {}", bytes.len(), self.peer(*path), why.name())
                 }

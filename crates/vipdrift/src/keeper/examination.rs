@@ -222,7 +222,7 @@ fn changes(old: &Resolved, new: &Resolved) -> String {
     differ("VIPs", vips(old), vips(new));
     differ("checks", checks(old), checks(new));
     if parts.is_empty() {
-        let same = old.digest == new.digest;
+        let same = old.outline == new.outline;
         return if same { "nothing that the nodes agree on has changed" } else { "settings have changed" }
             .to_owned();
     }

@@ -165,7 +165,7 @@ fn prepare(
     // Sockets before anything is touched: a second vipdrift by mistake must not release the VIPs of the first.
     let control = options.socket.as_ref().unwrap_or(&config.control.socket);
     let mut sockets = open_sockets(&resolved, control, names.group(config))?;
-    let log = Log::start().map_err(|error| {
+    let log = Log::start(&config.cluster.name, &name).map_err(|error| {
         machine(format!("cannot make a thread: {error}"), "raise the limit of processes (ulimit -u)")
     })?;
     let drained = sockets.open_state(&options.state_folder).unwrap_or_else(|error| {

@@ -161,7 +161,8 @@ fn setup(config: &Config, resolved: &Resolved, names: &Names, log: &Log) -> Runn
         .collect();
     for named in &checks {
         if let Probe::Impossible(why) = &named.check.probe {
-            log.warning(format_args!("{}: check {} cannot be run: {why}", named.group, named.name));
+            let text = format_args!("{}: check {} cannot be run: {why}", named.group, named.name);
+            log.about(&named.group, true, text);
         }
     }
     for hooks in groups.iter().filter_map(|group| group.hooks.as_ref()) {

@@ -83,9 +83,9 @@ impl Hooks {
         let left_out = std::mem::take(&mut self.turns[group].left_out);
         if left_out > 0 {
             let name = &self.groups[group].group;
-            self.log.info(format_args!(
-                "{name}: {left_out} changes of role were over before a hook could run for them"
-            ));
+            let text =
+                format!("{name}: {left_out} changes of role were over before a hook could run for them");
+            self.log.about(name, false, text);
         }
         if let Some(next) = next {
             self.begin(next);
@@ -110,7 +110,7 @@ impl Hooks {
         let mut exec = match hook {
             Ok(exec) => exec,
             Err(why) => {
-                self.log.warning(format_args!("{title}: {why}"));
+                self.log.about(&group.group, true, format_args!("{title}: {why}"));
                 let _ = self.ended.send(index);
                 return;
             }
@@ -130,22 +130,19 @@ impl Hooks {
         input.push(b'\n');
         exec.environment = environment(&document);
         let (ended, log, start) = (self.ended.clone(), self.log.clone(), self.starts[index].clone());
+        let group = group.group.clone();
         tokio::spawn(async move {
             let begun = Instant::now();
             let outcome = run_program(&exec, &start, input, timeout, Rest::Stays).await;
-            tell(&log, &title, &outcome, begun.elapsed());
+            tell(&log, &group, &title, &outcome, begun.elapsed());
             let _ = ended.send(index);
         });
     }
 }
 
-fn tell(log: &Log, title: &str, outcome: &Outcome, took: Duration) {
+fn tell(log: &Log, group: &str, title: &str, outcome: &Outcome, took: Duration) {
     let millis = took.as_millis();
-    if outcome.good {
-        log.info(format_args!("{title}: {} after {millis} ms", outcome.summary));
-    } else {
-        log.warning(format_args!("{title}: {} after {millis} ms", outcome.summary));
-    }
+    log.about(group, !outcome.good, format_args!("{title}: {} after {millis} ms", outcome.summary));
 }
 
 /// The hook for a role. A node that is in fault or drained holds nothing, as a standby does: where that has no hook of its

@@ -76,7 +76,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
             format!("will not run programs with privileges that it cannot give up: {error}")
         })?;
     }
-    let log = Log::start().map_err(|error| format!("cannot make a thread: {error}"))?;
+    let log =
+        Log::start(&setup.cluster, &setup.node).map_err(|error| format!("cannot make a thread: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)

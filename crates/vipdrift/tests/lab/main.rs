@@ -8,6 +8,7 @@ mod held;
 mod identity;
 mod journal;
 mod load;
+mod logs;
 mod network;
 mod reload;
 mod services;
@@ -18,6 +19,7 @@ use held::*;
 use identity::*;
 use journal::*;
 use load::*;
+use logs::*;
 use network::*;
 use reload::*;
 use services::*;
@@ -84,10 +86,13 @@ vipdrift_lab::tests![
     decisions_are_kept_with_their_evidence_over_a_restart,
     rolling_reload_adds_a_vip_the_holder_first,
     rolling_reload_adds_a_vip_the_holder_last,
+    files_that_differ_are_told_in_what_on_both_nodes_until_they_agree,
     reload_with_a_mistake_changes_nothing,
     reload_removes_vips_groups_and_nodes,
     reload_asks_the_network_for_new_vips,
     hanging_checks_a_full_log_and_busy_cores_move_nothing,
+    changes_of_role_are_in_the_journal_with_their_fields,
+    a_log_that_is_not_the_journal_goes_to_standard_error,
     many_hangups_in_a_row_do_no_harm,
     keys_are_changed_live,
     a_new_binary_takes_over_without_moving_the_vip,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::keys::{CODE_LEN, TAG_LEN};
+use super::keys::{CODE_LEN, TAG_LEN, Veil};
 use super::{
     Echo, Errand, ErrandOutcome, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys,
-    MAX_DATAGRAM, Malformed, Message, NodeId, Order, Progress, Rejected, Role, States, Word, WordKind,
+    MAX_DATAGRAM, Malformed, Message, NodeId, OUTLINE_PARTS_MAX, Order, OutlinePart, PATH_MAX, Progress,
+    Rejected, Role, Setting, States, Word, WordKind,
 };
 use crate::Mac;
 use crate::read::Reader;
@@ -14,6 +15,7 @@ const MAGIC: [u8; 4] = *b"vipd";
 const VERSION: u8 = 1;
 const KIND_HEARTBEAT: u8 = 1;
 const KIND_WORD: u8 = 2;
+const KIND_OUTLINE: u8 = 3;
 /// Magic, version and cluster tag.
 const PREFIX_LEN: usize = MAGIC.len() + 1 + TAG_LEN;
 const ECHO_LEN: usize = 24;
@@ -23,6 +25,12 @@ const OUTCOME_LEN: usize = 4 + 1;
 /// A heartbeat with everything but groups, with kind and authentication code.
 pub(super) const HEARTBEAT_MAX: usize =
     PREFIX_LEN + 1 + 58 + ECHO_LEN + ERRAND_MAX + OUTCOME_LEN + STATES_HEAD_LEN + CODE_LEN;
+/// A part of an outline up to its first setting, without kind.
+const OUTLINE_HEAD_LEN: usize = 46;
+/// What is left for settings in a part of an outline.
+pub(super) const OUTLINE_ROOM: usize = MAX_DATAGRAM - PREFIX_LEN - 1 - OUTLINE_HEAD_LEN - CODE_LEN;
+/// What a setting takes besides its path.
+pub(super) const SETTING_LEN: usize = 9;
 /// A group state with everything.
 pub(super) const GROUP_MAX: usize = 22 + 8 + 6 + 6;
 
@@ -49,7 +57,7 @@ const GROUP_FLAGS: u8 = MOUNTED | CLAIMING | PROVING | HITLESS | HEIR | OWN_MAC 
 ///
 /// # Panics
 ///
-/// When `message` breaks a limit of [`States`] (too many groups in a part, an index that is not below the
+/// When `message` breaks a limit of [`States`] or [`OutlinePart`] (too much in a part, an index that is not below the
 /// count): no receiver would take it.
 #[must_use]
 pub fn encode(message: &Message, keys: &Keys) -> Vec<u8> {
@@ -66,6 +74,11 @@ pub fn encode(message: &Message, keys: &Keys) -> Vec<u8> {
             out.push(KIND_WORD);
             put_word(&mut out, word);
         }
+        Message::Outline(part) => {
+            out.push(KIND_OUTLINE);
+            put_outline(&mut out, part, keys.veil());
+            assert!(out.len() + CODE_LEN <= MAX_DATAGRAM, "{} settings in one datagram", part.settings.len());
+        }
     }
     let code = keys.sign(&out);
     out.extend_from_slice(&code);
@@ -78,9 +91,9 @@ pub fn encode(message: &Message, keys: &Keys) -> Vec<u8> {
 ///
 /// Why it is not to be believed or understood.
 pub fn decode(bytes: &[u8], keys: &Keys) -> Result<Message, Rejected> {
-    let (signed, _) = authentic(bytes, keys)?;
+    let (signed, veil) = authentic(bytes, keys)?;
     let mut reader = Reader(signed.get(PREFIX_LEN..).unwrap_or_default());
-    body(&mut reader).map_err(Rejected::Malformed)
+    body(&mut reader, veil).map_err(Rejected::Malformed)
 }
 
 /// Gives a datagram that is authentic by the keys `from` the code that it would have by `to`, in place: those who have
@@ -92,20 +105,30 @@ pub fn resign(bytes: &mut [u8], from: &Keys, to: &Keys) -> bool {
     if authentic(bytes, from).is_err() {
         return false;
     }
+    if let Ok(message @ Message::Outline(_)) = decode(bytes, from) {
+        // What is hidden in it has to be hidden anew.
+        bytes.copy_from_slice(&encode(&message, to));
+        return true;
+    }
     if let Some((signed, code)) = bytes.split_last_chunk_mut::<CODE_LEN>() {
         *code = to.sign(signed);
     }
     true
 }
 
-/// The datagram without its authentication code, for comparing what two keys have signed. Nothing is verified.
+/// What does not depend on the key, for comparing what two keys have signed: the datagram without its authentication code,
+/// a part of an outline without its settings too. Nothing is verified.
 #[must_use]
 pub fn without_code(bytes: &[u8]) -> &[u8] {
-    bytes.split_last_chunk::<CODE_LEN>().map_or(bytes, |(signed, _)| signed)
+    let signed = bytes.split_last_chunk::<CODE_LEN>().map_or(bytes, |(signed, _)| signed);
+    if signed.get(PREFIX_LEN) == Some(&KIND_OUTLINE) {
+        return signed.get(..PREFIX_LEN + 1 + OUTLINE_HEAD_LEN).unwrap_or(signed);
+    }
+    signed
 }
 
-/// What is signed, and the code, if the code is right.
-fn authentic<'b>(bytes: &'b [u8], keys: &Keys) -> Result<(&'b [u8], &'b [u8; CODE_LEN]), Rejected> {
+/// What is signed, and the key that it is signed with, if it is.
+fn authentic<'b, 'k>(bytes: &'b [u8], keys: &'k Keys) -> Result<(&'b [u8], Veil<'k>), Rejected> {
     if bytes.len() > MAX_DATAGRAM {
         return Err(Rejected::TooLong);
     }
@@ -124,16 +147,15 @@ fn authentic<'b>(bytes: &'b [u8], keys: &Keys) -> Result<(&'b [u8], &'b [u8; COD
     if reader.array() != Some(keys.tag()) {
         return Err(Rejected::ForeignCluster);
     }
-    if !keys.verify(signed, code) {
-        return Err(Rejected::BadMac);
-    }
-    Ok((signed, code))
+    let veil = keys.verify(signed, code).ok_or(Rejected::BadMac)?;
+    Ok((signed, veil))
 }
 
-fn body(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
+fn body(reader: &mut Reader<'_>, veil: Veil<'_>) -> Result<Message, Malformed> {
     let message = match need(reader.u8())? {
         KIND_HEARTBEAT => Message::Heartbeat(take_heartbeat(reader)?),
         KIND_WORD => Message::Word(take_word(reader)?),
+        KIND_OUTLINE => Message::Outline(take_outline(reader, veil)?),
         _ => return Err(Malformed::Kind),
     };
     if reader.0.is_empty() { Ok(message) } else { Err(Malformed::Trailing) }
@@ -367,6 +389,68 @@ fn take_word(reader: &mut Reader<'_>) -> Result<Word, Malformed> {
         _ => return Err(Malformed::Word),
     };
     Ok(Word { sender, incarnation, kind })
+}
+
+fn put_outline(out: &mut Vec<u8>, part: &OutlinePart, veil: Veil<'_>) {
+    let OutlinePart { index, count, settings, .. } = part;
+    assert!(index < count && *count <= OUTLINE_PARTS_MAX, "part {index} of {count}");
+    assert!(settings.is_sorted_by(|one, next| one.path < next.path), "settings in order, each once");
+    put_u64(out, part.sender.0);
+    put_u64(out, part.receiver.0);
+    put_u64(out, part.incarnation);
+    put_u64(out, part.receiver_incarnation);
+    put_u64(out, part.config_digest);
+    put_u16(out, *index);
+    put_u16(out, *count);
+    put_u16(out, u16::try_from(settings.len()).expect("as many as fit a datagram"));
+    for Setting { path, hash } in settings {
+        assert!(is_path(path.as_bytes()), "a path of printable ASCII: {path:?}");
+        out.push(u8::try_from(path.len()).expect("checked above"));
+        out.extend_from_slice(path.as_bytes());
+        put_u64(out, veil.over(*hash, part.sender, part.incarnation, path));
+    }
+}
+
+fn take_outline(reader: &mut Reader<'_>, veil: Veil<'_>) -> Result<OutlinePart, Malformed> {
+    let sender = NodeId(need(reader.u64())?);
+    let receiver = NodeId(need(reader.u64())?);
+    let incarnation = need(reader.u64())?;
+    let receiver_incarnation = need(reader.u64())?;
+    let config_digest = need(reader.u64())?;
+    let index = need(reader.u16())?;
+    let count = need(reader.u16())?;
+    if index >= count || count > OUTLINE_PARTS_MAX {
+        return Err(Malformed::Part);
+    }
+    let mut settings: Vec<Setting> = Vec::new();
+    for _ in 0..need(reader.u16())? {
+        let length = usize::from(need(reader.u8())?);
+        let path = need(reader.slice(length))?;
+        if !is_path(path) {
+            return Err(Malformed::Path);
+        }
+        let path = String::from_utf8_lossy(path).into_owned();
+        if settings.last().is_some_and(|last| last.path >= path) {
+            return Err(Malformed::Order);
+        }
+        let hash = veil.over(need(reader.u64())?, sender, incarnation, &path);
+        settings.push(Setting { path, hash });
+    }
+    Ok(OutlinePart {
+        sender,
+        receiver,
+        incarnation,
+        receiver_incarnation,
+        config_digest,
+        index,
+        count,
+        settings,
+    })
+}
+
+/// Paths are shown to people and written into logs.
+fn is_path(bytes: &[u8]) -> bool {
+    (1..=PATH_MAX).contains(&bytes.len()) && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
 }
 
 fn need<T>(field: Option<T>) -> Result<T, Malformed> {

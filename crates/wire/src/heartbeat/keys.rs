@@ -5,7 +5,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 
-use super::hash;
+use super::outline::first_eight;
+use super::{NodeId, hash};
 
 pub(super) const CODE_LEN: usize = 16;
 pub(super) const TAG_LEN: usize = 4;
@@ -43,11 +44,32 @@ impl Keys {
         std::array::from_fn(|position| code[position])
     }
 
-    /// Takes the same time whichever byte of `code` is wrong.
-    pub(super) fn verify(&self, bytes: &[u8], code: &[u8; CODE_LEN]) -> bool {
+    /// The key by which the code is right, if there is one. Takes the same time whichever byte of `code` is wrong.
+    pub(super) fn verify(&self, bytes: &[u8], code: &[u8; CODE_LEN]) -> Option<Veil<'_>> {
         let matches =
-            |key: &Hmac<Sha256>| key.clone().chain_update(bytes).verify_truncated_left(code).is_ok();
-        matches(&self.current) || self.previous.as_ref().is_some_and(matches)
+            |key: &&Hmac<Sha256>| (*key).clone().chain_update(bytes).verify_truncated_left(code).is_ok();
+        Some(&self.current).filter(matches).or_else(|| self.previous.as_ref().filter(matches)).map(Veil)
+    }
+
+    /// What this program hides by.
+    pub(super) fn veil(&self) -> Veil<'_> {
+        Veil(&self.current)
+    }
+}
+
+/// Hides the hashes of settings from those who listen without the key: a hash of something short, a password among the
+/// arguments of a program, could be guessed.
+#[derive(Clone, Copy)]
+pub(super) struct Veil<'k>(&'k Hmac<Sha256>);
+
+impl Veil<'_> {
+    /// Hides a hash, or shows it again. In one life a node has one configuration, so that no two hashes are ever hidden by
+    /// the same number.
+    pub(super) fn over(self, hash: u64, sender: NodeId, incarnation: u64, path: &str) -> u64 {
+        // No datagram begins like this, so it is never the code of one.
+        let text = [b"vipdrift setting ".as_slice(), &sender.0.to_be_bytes(), &incarnation.to_be_bytes()];
+        let keyed = text.iter().fold(self.0.clone(), |hmac, part| hmac.chain_update(part));
+        hash ^ first_eight(&keyed.chain_update(path).finalize().into_bytes())
     }
 }
 

@@ -44,11 +44,15 @@ pub enum Malformed {
     Groups,
     /// An errand, or what has become of one, is unknown.
     Errand,
+    /// The path of a setting is empty, too long, or not printable ASCII.
+    Path,
+    /// Settings do not stand in the order of their paths.
+    Order,
 }
 
 impl Rejected {
     /// Every reason, in the order of [`Rejected::index`].
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::TooShort,
         Self::TooLong,
         Self::BadMagic,
@@ -65,6 +69,8 @@ impl Rejected {
         Self::Malformed(Malformed::Part),
         Self::Malformed(Malformed::Groups),
         Self::Malformed(Malformed::Errand),
+        Self::Malformed(Malformed::Path),
+        Self::Malformed(Malformed::Order),
     ];
 
     /// Position in [`Rejected::ALL`], for counting.
@@ -101,6 +107,8 @@ impl Rejected {
             Self::Malformed(Malformed::Part) => "malformed_part",
             Self::Malformed(Malformed::Groups) => "malformed_groups",
             Self::Malformed(Malformed::Errand) => "malformed_errand",
+            Self::Malformed(Malformed::Path) => "malformed_path",
+            Self::Malformed(Malformed::Order) => "malformed_order",
         }
     }
 }
