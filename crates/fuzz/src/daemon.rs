@@ -135,6 +135,9 @@ pub fn status_seeds() -> Vec<Seed> {
         rtt_us: Some(180),
         config,
         heard_ms_ago: Some(42),
+        missed: 0,
+        health: None,
+        groups: vec![],
     };
     whole.peers = vec![
         peer("bravo", PeerState::Alive, PeerConfiguration::Same),

@@ -142,6 +142,9 @@ mod tests {
             rtt_us: hears_us.then_some(180),
             config: if hears_us { PeerConfiguration::Different } else { PeerConfiguration::Unknown },
             heard_ms_ago: None,
+            missed: 0,
+            health: None,
+            groups: vec![],
         };
         let check = |name: &str, failing: Option<&str>| Check {
             name: name.into(),
