@@ -20,6 +20,10 @@ use crate::support::{BINARY, PATIENCE, cluster, holder, settle, wait, with};
 /// What the shell would print next.
 const PROMPT: &str = "prompt of the shell";
 
+/// Begin and end of a drawing (synchronized output, DEC private mode 2026).
+const BEGIN: &[u8] = b"\x1b[?2026h";
+const END: &[u8] = b"\x1b[?2026l";
+
 /// A terminal with `vipdrift top` on it.
 struct Terminal {
     master: File,
@@ -27,6 +31,8 @@ struct Terminal {
     slave: OwnedFd,
     before: Termios,
     screen: vt100::Parser,
+    /// Everything that was written to it.
+    written: Vec<u8>,
     program: Child,
 }
 
@@ -47,13 +53,26 @@ impl Terminal {
         command.stdin(end()).stdout(end()).stderr(end());
         let before = tcgetattr(&pair.slave).unwrap();
         let program = node.host.run(move || command.spawn().unwrap());
-        Self { master: File::from(pair.master), slave: pair.slave, before, screen, program }
+        Self {
+            master: File::from(pair.master),
+            slave: pair.slave,
+            before,
+            screen,
+            written: Vec::new(),
+            program,
+        }
     }
 
     /// What is on the screen now.
     fn text(&mut self) -> String {
         self.read(Duration::ZERO);
         self.screen.screen().contents()
+    }
+
+    /// No drawing is half done: the last mark is one of an end.
+    fn is_whole(&self) -> bool {
+        let last = |mark: &[u8]| self.written.windows(mark.len()).rposition(|bytes| bytes == mark);
+        last(BEGIN) <= last(END)
     }
 
     fn read(&mut self, limit: Duration) {
@@ -68,15 +87,16 @@ impl Terminal {
             let mut bytes = [0; 4096];
             let count = self.master.read(&mut bytes).unwrap();
             self.screen.process(&bytes[..count]);
+            self.written.extend_from_slice(&bytes[..count]);
         }
     }
 
-    /// Waits until the screen shows what is wanted.
+    /// Waits until a screen that is wholly drawn shows what is wanted.
     fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + PATIENCE * 2;
         loop {
             let text = self.text();
-            if wanted(&text) {
+            if self.is_whole() && wanted(&text) {
                 return text;
             }
             assert!(Instant::now() < until, "not seen: {what}\n{text}");
@@ -242,9 +262,9 @@ pub(crate) fn top_names_what_is_wrong() {
     let here = (active + 1) % 3;
     let mut top = Terminal::start(&cluster, here, (100, 40), &["--interval", "100ms"]);
     top.wait_for("- web: check rude fails here: ");
-    let text = top.wait_for("rude FAILING (demotes)");
+    let text = top.wait_for("ill ?[2J?[31m?gnp");
     println!("{text}");
-    assert!(text.contains("ill ?[2J?[31m?gnp"), "{text}");
+    assert!(text.contains("rude FAILING (demotes)"), "{text}");
     assert!(!text.contains('\u{202e}') && text.contains("of cluster trial"), "{text}");
     assert!(line_with(&text, &["▸ web", "ACTIVE", "demoted"]).is_some(), "{text}");
 
