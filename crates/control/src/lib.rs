@@ -22,5 +22,5 @@ pub use request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest
 pub use server::{Handler, serve, serve_connection};
 pub use status::{
     Check, CheckEffect, CheckState, Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer,
-    PeerConfiguration, PeerState, Status, Vip,
+    PeerConfiguration, PeerGroup, PeerState, Status, Vip,
 };

@@ -65,6 +65,33 @@ pub struct Peer {
     pub differs: Vec<String>,
     /// How long ago it was last heard, in milliseconds; `null` if never.
     pub heard_ms_ago: Option<u64>,
+    /// Heartbeats in a row that it has missed; 0 if it was never heard.
+    #[serde(default)]
+    pub missed: u64,
+    /// What it last said of its own health; `null` before it has said anything.
+    #[serde(default)]
+    pub health: Option<HealthState>,
+    /// What it last said of each group, in the order of the configuration, groups left out of which it has said
+    /// nothing. Old if it is not alive.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub groups: Vec<PeerGroup>,
+}
+
+/// A group as a peer last described it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerGroup {
+    /// Its name.
+    pub name: String,
+    /// The peer's role.
+    pub role: GroupRole,
+    /// The highest term that the peer knows.
+    pub term: u64,
+    /// The peer's kernel has the VIPs.
+    pub mounted: bool,
+    /// The peer is taking the group over.
+    pub claiming: bool,
+    /// The peer comes only behind nodes that are not demoted.
+    pub demoted: bool,
 }
 
 /// State of a peer.
@@ -268,6 +295,16 @@ mod tests {
                 config: PeerConfiguration::Same,
                 differs: vec![],
                 heard_ms_ago: Some(42),
+                missed: 0,
+                health: Some(HealthState::Healthy),
+                groups: vec![PeerGroup {
+                    name: "web".into(),
+                    role: GroupRole::Standby,
+                    term: 3,
+                    mounted: false,
+                    claiming: false,
+                    demoted: false,
+                }],
             }],
             groups: vec![Group {
                 name: "web".into(),
@@ -305,7 +342,8 @@ mod tests {
         let json = serde_json::to_string(&example()).expect("serializes");
         let contract = concat!(
             r#"{"cluster":"edge","node":"alpha","version":"0.1.0","health":{"state":"healthy","reasons":[]},"#,
-            r#""peers":[{"node":"bravo","state":"alive","hears_us":true,"rtt_us":180,"config":"same","heard_ms_ago":42}],"#,
+            r#""peers":[{"node":"bravo","state":"alive","hears_us":true,"rtt_us":180,"config":"same","heard_ms_ago":42,"#,
+            r#""missed":0,"health":"healthy","groups":[{"name":"web","role":"standby","term":3,"mounted":false,"claiming":false,"demoted":false}]}],"#,
             r#""groups":[{"name":"web","role":"active","active_node":"alpha","term":3,"since":"2026-01-01T00:00:00Z","#,
             r#""reason":"bravo silent, 192.0.2.100 not answered","vips":[{"address":"192.0.2.100/24","interface":"eth0","mounted":true}]}],"#,
             r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"config_digest":"00000000000000ff","user":"vipdrift","#,

@@ -57,8 +57,8 @@ pub use outline::{NODES_ORDER, Outline};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use snapshot::{
-    CheckSnapshot, Counters, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName,
-    RoleName, VipSnapshot,
+    CheckSnapshot, Counters, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerGroupSnapshot, PeerSnapshot,
+    PeerStateName, RoleName, VipSnapshot,
 };
 pub use time::Timestamp;
 pub use tuning::beat_interval;

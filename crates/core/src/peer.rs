@@ -266,6 +266,11 @@ impl Peer {
         self.groups.get(&group).map(|remote| &remote.state)
     }
 
+    /// How often it sends a heartbeat.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Silence after which it is suspect: 1.2 to 1.5 intervals, as jitter seen lately demands.
     pub(crate) fn suspect_after(&self) -> Duration {
         self.interval + (self.jitter * 4).clamp(self.interval / 5, self.interval / 2)

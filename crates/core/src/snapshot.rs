@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
+use vipdrift_wire::heartbeat::Health;
 
 use crate::config::{Effect, InterfaceIndex};
 use crate::time::Timestamp;
@@ -52,6 +53,27 @@ pub struct PeerSnapshot {
     pub last_heard: Option<Timestamp>,
     /// It was given up because its machine did not answer either.
     pub machine_dead: bool,
+    /// How often it sends a heartbeat; what it has announced, or this node's own interval before.
+    pub interval: Duration,
+    /// What it last said of its own health.
+    pub health: Option<Health>,
+    /// What it last said of each group, in the order of the configuration; `None` where it has said nothing.
+    pub groups: Vec<Option<PeerGroupSnapshot>>,
+}
+
+/// A group as a peer last described it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerGroupSnapshot {
+    /// Its role.
+    pub role: RoleName,
+    /// The highest term that it knows.
+    pub term: u64,
+    /// Its kernel holds the VIPs.
+    pub mounted: bool,
+    /// It is taking the group over.
+    pub claiming: bool,
+    /// It comes only behind nodes that are not demoted.
+    pub demoted: bool,
 }
 
 /// State of a peer.

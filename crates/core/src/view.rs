@@ -1,13 +1,14 @@
 //! The node as it shows itself.
 
-use vipdrift_wire::heartbeat::Role;
+use vipdrift_wire::heartbeat::{GroupState, Role};
 
 use crate::config::Effect;
 use crate::group::State;
 use crate::node::Node;
 use crate::peer::Liveness;
 use crate::snapshot::{
-    CheckSnapshot, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, VipSnapshot,
+    CheckSnapshot, GroupSnapshot, HealthSnapshot, NodeSnapshot, PeerGroupSnapshot, PeerSnapshot,
+    PeerStateName, RoleName, VipSnapshot,
 };
 use crate::tuning::OCCUPIED_NEWS;
 
@@ -57,6 +58,9 @@ impl Node {
             differs: peer.differences().to_vec(),
             last_heard: peer.last_heard,
             machine_dead: matches!(peer.liveness, Liveness::Silent { host_dead: true, .. }),
+            interval: peer.interval(),
+            health: peer.health,
+            groups: self.groups.iter().map(|group| peer.remote(group.id).map(peer_group)).collect(),
         }
     }
 
@@ -112,5 +116,21 @@ impl Node {
                 })
                 .collect(),
         }
+    }
+}
+
+fn peer_group(state: &GroupState) -> PeerGroupSnapshot {
+    PeerGroupSnapshot {
+        role: match state.role {
+            Role::Active => RoleName::Active,
+            Role::Standby => RoleName::Standby,
+            Role::Fault => RoleName::Fault,
+            Role::Drained => RoleName::Drained,
+        },
+        term: state.term,
+        mounted: state.mounted,
+        // With an heir it is an operator's wish passed on, and nobody takes anything.
+        claiming: state.claiming && state.heir.is_none(),
+        demoted: state.demoted,
     }
 }

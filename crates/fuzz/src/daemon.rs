@@ -140,6 +140,9 @@ pub fn status_seeds() -> Vec<Seed> {
             vec![]
         },
         heard_ms_ago: Some(42),
+        missed: 0,
+        health: None,
+        groups: vec![],
     };
     whole.peers = vec![
         peer("bravo", PeerState::Alive, PeerConfiguration::Same),

@@ -51,6 +51,7 @@ fn every_command_has_help_with_an_example() {
     for command in [
         "run",
         "status",
+        "top",
         "check",
         "key",
         "switchover",
@@ -85,6 +86,25 @@ fn wrong_usage_is_2() {
     let (status, _, err) = run(here.path(), &["run", "--config", "v.toml", "--node", "brvao"]);
     assert_eq!(status, 2);
     assert_eq!(err, "vipdrift: there is no node `brvao` in the configuration; did you mean `bravo`?\n");
+}
+
+#[test]
+fn top_without_a_terminal_is_2_and_names_status() {
+    let here = folder(CONFIG);
+    let (status, out, err) = run(here.path(), &["top", "--socket", "nobody.sock"]);
+    assert_eq!((status, out.as_str()), (2, ""), "{err}");
+    assert_eq!(
+        err,
+        "vipdrift: `top` needs a terminal, and standard output is none\n  \
+         `vipdrift status` says the same once, `vipdrift status --json` says it to programs\n"
+    );
+    for (interval, expected) in
+        [("99ms", "from 100ms to 1h"), ("2h", "from 100ms to 1h"), ("5", "for example `5ms`")]
+    {
+        let (status, _, err) = run(here.path(), &["top", "--interval", interval]);
+        assert_eq!(status, 2, "{err}");
+        assert!(err.contains(expected) && err.contains("--interval <TIME>"), "{err}");
+    }
 }
 
 #[test]

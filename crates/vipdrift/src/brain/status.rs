@@ -9,6 +9,7 @@ use vipdrift_control as control;
 use vipdrift_core::{
     CheckSnapshot, Effect, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, Timestamp,
 };
+use vipdrift_wire::heartbeat::Health;
 
 use super::heart::HeartReport;
 use super::now;
@@ -59,7 +60,7 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
         node: parts.resolved.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         health: health(&snapshot.health),
-        peers: snapshot.peers.iter().map(|p| peer(p, report.at)).collect(),
+        peers: snapshot.peers.iter().map(|p| peer(p, snapshot, report.at)).collect(),
         groups: groups(parts, report, clock),
         daemon: control::Daemon {
             keeper_pid: parts.keeper_pid,
@@ -86,7 +87,8 @@ fn health(health: &HealthSnapshot) -> control::Health {
     control::Health { state, reasons }
 }
 
-fn peer(peer: &PeerSnapshot, now: Timestamp) -> control::Peer {
+fn peer(peer: &PeerSnapshot, snapshot: &NodeSnapshot, now: Timestamp) -> control::Peer {
+    let named = snapshot.groups.iter().zip(&peer.groups);
     control::Peer {
         node: peer.name.clone(),
         state: match peer.state {
@@ -104,6 +106,39 @@ fn peer(peer: &PeerSnapshot, now: Timestamp) -> control::Peer {
         },
         differs: peer.differs.clone(),
         heard_ms_ago: peer.last_heard.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
+        missed: missed(peer, now),
+        health: peer.health.map(|said| match said {
+            Health::Healthy => control::HealthState::Healthy,
+            Health::Fault => control::HealthState::Fault,
+            Health::Drained => control::HealthState::Drained,
+        }),
+        groups: named
+            .filter_map(|(group, said)| {
+                said.map(|said| control::PeerGroup {
+                    name: group.name.clone(),
+                    role: role(said.role),
+                    term: said.term,
+                    mounted: said.mounted,
+                    claiming: said.claiming,
+                    demoted: said.demoted,
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Heartbeats that are overdue. One that is only a little late is not missed yet: the peer is alive then.
+fn missed(peer: &PeerSnapshot, now: Timestamp) -> u64 {
+    let Some(heard) = peer.last_heard.filter(|_| peer.state != PeerStateName::Alive) else { return 0 };
+    u64::try_from(now.since(heard).as_nanos() / peer.interval.as_nanos().max(1)).unwrap_or(u64::MAX)
+}
+
+fn role(role: RoleName) -> control::GroupRole {
+    match role {
+        RoleName::Active => control::GroupRole::Active,
+        RoleName::Standby => control::GroupRole::Standby,
+        RoleName::Fault => control::GroupRole::Fault,
+        RoleName::Drained => control::GroupRole::Drained,
     }
 }
 
@@ -119,12 +154,7 @@ fn groups(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> Vec<con
     };
     let mut group = |group: &vipdrift_core::GroupSnapshot| control::Group {
         name: group.name.clone(),
-        role: match group.role {
-            RoleName::Active => control::GroupRole::Active,
-            RoleName::Standby => control::GroupRole::Standby,
-            RoleName::Fault => control::GroupRole::Fault,
-            RoleName::Drained => control::GroupRole::Drained,
-        },
+        role: role(group.role),
         active_node: group.active_node.clone(),
         term: group.term,
         since: clock.show(group.since),

@@ -17,7 +17,7 @@ const SUCCESSION: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(20);
 /// For moves, which have limits of their own in the daemon.
-const MOVE: Duration = Duration::from_secs(65);
+pub(super) const MOVE: Duration = Duration::from_secs(65);
 
 pub(super) fn status(place: &Where, json: bool) -> u8 {
     with(place, QUICK, async |client| {
@@ -94,11 +94,18 @@ pub(super) fn with(
     let client = Client::new(&socket, limit);
     match runtime.block_on(say(&client)) {
         Ok(answer) => super::events::finish(&answer),
-        Err(ClientError::Unreachable(error)) => unreachable(&socket, &error),
-        Err(error @ ClientError::Timeout(_)) => {
+        Err(error) => failed(&socket, &error),
+    }
+}
+
+/// Says why a call failed and answers the exit status.
+pub(super) fn failed(socket: &Path, error: &ClientError) -> u8 {
+    match error {
+        ClientError::Unreachable(error) => unreachable(socket, error),
+        ClientError::Timeout(_) => {
             fail(UNREACHABLE, &format!("the daemon on {} gave {error}", socket.display()))
         }
-        Err(error) => fail(NOT_DONE, &error.to_string()),
+        error => fail(NOT_DONE, &error.to_string()),
     }
 }
 
@@ -114,7 +121,7 @@ fn unreachable(socket: &Path, error: &std::io::Error) -> u8 {
 }
 
 /// The control socket: as named, as in the configuration, or in the default place if there is no configuration.
-fn socket(place: &Where) -> Result<PathBuf, u8> {
+pub(super) fn socket(place: &Where) -> Result<PathBuf, u8> {
     if let Some(socket) = &place.socket {
         return Ok(socket.clone());
     }

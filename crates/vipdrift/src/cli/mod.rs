@@ -9,6 +9,7 @@ mod manual;
 mod replay;
 mod table;
 mod text;
+mod top;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use text::status as status_text;
@@ -55,6 +56,10 @@ enum Command {
     /// Show who holds what, and why
     #[command(after_help = "Example:\n  vipdrift status\n  vipdrift status --json | jq '.groups[].role'")]
     Status(Report),
+    /// Show live who holds what, whether anything is wrong, and why it moved last; move and drain by keys
+    #[command(after_help = "Examples:\n  vipdrift top\n  vipdrift top --interval 2s\n\n\
+                            `?` shows the keys; nothing is done before it was confirmed with `y`. NO_COLOR is honoured.")]
+    Top(top::Top),
     /// Check the configuration and this machine, without changing anything
     #[command(after_help = "Example:\n  vipdrift check --config ./vipdrift.toml --node alpha")]
     Check(Check),
@@ -257,6 +262,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => return crate::demo::main(&args),
         Command::Run(args) => run(args),
         Command::Status(args) => daemon::status(&args.place, args.json),
+        Command::Top(args) => top::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(args.out.as_deref()),
         Command::Switchover(args) => daemon::switchover(&args.place, args.group, args.to),

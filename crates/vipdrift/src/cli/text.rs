@@ -150,6 +150,9 @@ mod tests {
                 vec![]
             },
             heard_ms_ago: None,
+            missed: 0,
+            health: None,
+            groups: vec![],
         };
         let check = |name: &str, failing: Option<&str>| Check {
             name: name.into(),

@@ -13,6 +13,7 @@ mod network;
 mod reload;
 mod services;
 mod support;
+mod top;
 
 use bounds::*;
 use held::*;
@@ -23,6 +24,7 @@ use logs::*;
 use network::*;
 use reload::*;
 use services::*;
+use top::*;
 
 vipdrift_lab::tests![
     brain_killed_nothing_moves_and_nothing_is_lost,
@@ -97,4 +99,8 @@ vipdrift_lab::tests![
     keys_are_changed_live,
     a_new_binary_takes_over_without_moving_the_vip,
     checks_and_hooks_over_a_reload,
+    top_shows_the_roles_and_moves_a_group,
+    top_names_what_is_wrong,
+    top_gives_the_terminal_back_whatever_ends_it,
+    top_outlives_the_daemon_and_finds_it_again,
 ];

@@ -1,0 +1,348 @@
+//! `vipdrift top` on a real terminal: what is seen, what the keys do, and how the terminal is left.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
+use nix::unistd::Pid;
+use vipdrift::trial::Cluster;
+use vipdrift_control::{GroupRole, HealthState};
+
+use crate::support::{BINARY, PATIENCE, cluster, holder, settle, wait, with};
+
+/// What the shell would print next.
+const PROMPT: &str = "prompt of the shell";
+
+/// Begin and end of a drawing (synchronized output, DEC private mode 2026).
+const BEGIN: &[u8] = b"\x1b[?2026h";
+const END: &[u8] = b"\x1b[?2026l";
+
+/// A terminal with `vipdrift top` on it.
+struct Terminal {
+    master: File,
+    /// Kept open, so that the terminal outlives the program and can be looked at.
+    slave: OwnedFd,
+    before: Termios,
+    screen: vt100::Parser,
+    /// Everything that was written to it.
+    written: Vec<u8>,
+    program: Child,
+}
+
+impl Terminal {
+    /// Starts the program on a node, on a terminal of so many columns and lines.
+    fn start(cluster: &Cluster, node: usize, (columns, lines): (u16, u16), arguments: &[&str]) -> Self {
+        let node = &cluster.nodes[node];
+        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&size, None).unwrap();
+        let mut screen = vt100::Parser::new(rows(lines), rows(columns), 100);
+        screen.process(b"before\r\n");
+        // It becomes the leader of a session with this terminal, as from a shell: then the kernel tells it of another
+        // size and of the terminal's end.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(BINARY).arg("top").arg("--config").arg(&node.config).args(arguments);
+        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
+        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        command.stdin(end()).stdout(end()).stderr(end());
+        let before = tcgetattr(&pair.slave).unwrap();
+        let program = node.host.run(move || command.spawn().unwrap());
+        Self {
+            master: File::from(pair.master),
+            slave: pair.slave,
+            before,
+            screen,
+            written: Vec::new(),
+            program,
+        }
+    }
+
+    /// What is on the screen now.
+    fn text(&mut self) -> String {
+        self.read(Duration::ZERO);
+        self.screen.screen().contents()
+    }
+
+    /// No drawing is half done: the last mark is one of an end.
+    fn is_whole(&self) -> bool {
+        let last = |mark: &[u8]| self.written.windows(mark.len()).rposition(|bytes| bytes == mark);
+        last(BEGIN) <= last(END)
+    }
+
+    fn read(&mut self, limit: Duration) {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut fds, PollTimeout::try_from(left).unwrap()).unwrap();
+            if ready == 0 {
+                return;
+            }
+            let mut bytes = [0; 4096];
+            let count = self.master.read(&mut bytes).unwrap();
+            self.screen.process(&bytes[..count]);
+            self.written.extend_from_slice(&bytes[..count]);
+        }
+    }
+
+    /// Waits until a screen that is wholly drawn shows what is wanted.
+    fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + PATIENCE * 2;
+        loop {
+            let text = self.text();
+            if self.is_whole() && wanted(&text) {
+                return text;
+            }
+            assert!(Instant::now() < until, "not seen: {what}\n{text}");
+            self.read(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_for(&mut self, text: &str) -> String {
+        self.wait(text, |seen| seen.contains(text))
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn resize(&mut self, (columns, lines): (u16, u16)) {
+        // The tool sets it on its standard input, which is all that a size needs.
+        let size = ["rows", &lines.to_string(), "cols", &columns.to_string()].map(str::to_owned);
+        let stdin = Stdio::from(self.slave.try_clone().unwrap());
+        assert!(Command::new("stty").args(size).stdin(stdin).status().unwrap().success());
+        self.screen.screen_mut().set_size(rows(lines), rows(columns));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.program.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the end.
+    fn end(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.program.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end:\n{}", self.text());
+            self.read(Duration::from_millis(10));
+        }
+    }
+
+    /// The terminal is as it was: what stood there, a cursor, lines that are edited and echoed.
+    fn assert_restored(&mut self) -> String {
+        let text = self.text();
+        let screen = self.screen.screen();
+        assert!(!screen.alternate_screen(), "it left the alternate screen on:\n{text}");
+        assert!(!screen.hide_cursor(), "it left the cursor hidden");
+        assert!(!screen.bracketed_paste(), "it left bracketed paste on");
+        assert!(text.starts_with("before"), "{text}");
+        let after = tcgetattr(&self.slave).unwrap();
+        let lines = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        assert!(after.local_flags.contains(lines), "{:?}", after.local_flags);
+        assert_eq!(after, self.before);
+        // Who types now is heard as before.
+        self.press(PROMPT);
+        self.wait_for(PROMPT);
+        text
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+fn rows(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
+}
+
+/// A line of the screen that has all these parts.
+fn line_with<'a>(text: &'a str, parts: &[&str]) -> Option<&'a str> {
+    text.lines().find(|line| parts.iter().all(|part| line.contains(part)))
+}
+
+pub(crate) fn top_shows_the_roles_and_moves_a_group() {
+    let cluster = cluster();
+    let active = holder(&cluster);
+    let (heir, here) = ((active + 1) % 3, (active + 2) % 3);
+    let names: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+    let mut top = Terminal::start(&cluster, here, (80, 24), &["--interval", "100ms"]);
+    let text = top.wait_for("all is well: 2 groups held, 2 peers alive");
+    println!("{text}");
+    let title = format!("{} of cluster trial", names[here]);
+    assert!(text.starts_with(&title) && text.contains("healthy"), "{text}");
+    let web = line_with(&text, &["▸ web"]).unwrap();
+    assert_eq!((web.matches("ACTIVE").count(), web.matches("standby").count()), (1, 2), "{text}");
+    // The roles stand below the names.
+    let heads = line_with(&text, &["GROUP", "FOR"]).unwrap();
+    assert_eq!(web.find("ACTIVE").map(|at| at - "▸".len() + 1), heads.find(names[active]), "{text}");
+    for peer in [active, heir] {
+        assert!(line_with(&text, &[names[peer], "alive", "yes", "now", "same"]).is_some(), "{text}");
+    }
+    assert!(text.contains("timers late p50"), "{text}");
+    top.wait_for("LATEST FIRST");
+
+    // Nothing happens before it is confirmed, and not by anything but `y`.
+    top.press("d");
+    top.wait_for("any other key cancel");
+    top.press("n");
+    top.wait("the question is gone", |text| !text.contains("any other key cancel"));
+    assert_eq!(cluster.status(here).unwrap().health.state, HealthState::Healthy);
+
+    // s, the heir, y.
+    top.press("s");
+    let text = top.wait_for("Move web to");
+    println!("{text}");
+    let choice = line_with(&text, &[" next ", "healthy node"]).unwrap();
+    assert!(choice.contains("▸ 0"), "{text}");
+    let choice = text.lines().find_map(|line| {
+        let digit = (1..=2).find(|digit| line.contains(&format!("  {digit}  {}", names[heir])))?;
+        Some(digit.to_string())
+    });
+    top.press(&choice.unwrap());
+    let question = format!("from {} to {}?", names[active], names[heir]);
+    let text = top.wait("the question", |text| text.replace('\n', " ").contains(&question));
+    println!("{text}");
+    assert_eq!(holder(&cluster), active);
+    top.press("y");
+    let text = top.wait_for("done: ");
+    println!("{text}");
+    wait(&cluster, "web has moved", |c| {
+        c.status(heir).is_ok_and(|status| status.groups[0].role == GroupRole::Active)
+    });
+    top.wait("the new holder", |text| {
+        let heads = line_with(text, &["GROUP", "FOR"]).unwrap_or_default();
+        let web = line_with(text, &["▸ web"]).unwrap_or_default();
+        web.find("ACTIVE").map(|at| at - "▸".len() + 1) == heads.find(names[heir])
+    });
+
+    // This node is drained and undrained: `d` is about the node that is selected.
+    top.press("dy");
+    top.wait_for(&format!("- {} is drained", names[here]));
+    wait(&cluster, "drained", |c| {
+        c.status(here).is_ok_and(|status| status.health.state == HealthState::Drained)
+    });
+    top.press("uy");
+    top.wait_for("all is well");
+
+    // Another size.
+    top.resize((60, 15));
+    let text = top.wait("all of it in a smaller window", |text| {
+        text.lines().count() == 15 && text.contains("q quit") && text.contains("▸ web")
+    });
+    println!("{text}");
+
+    top.press("q");
+    assert_eq!(top.end().code(), Some(0));
+    top.assert_restored();
+}
+
+/// A check that fails everywhere, and says what a terminal would obey: clear the screen, write backwards.
+const RUDE: &str = r#"
+[[group.check]]
+name = "rude"
+exec = ["/bin/sh", "-c", "printf 'ill \\033[2J\\033[31m\\342\\200\\256gnp'; exit 1"]
+interval = "100ms"
+effect = "demote"
+"#;
+
+pub(crate) fn top_names_what_is_wrong() {
+    let cluster = with(|options| options.web_lines = RUDE.to_owned());
+    let active = holder(&cluster);
+    let here = (active + 1) % 3;
+    let mut top = Terminal::start(&cluster, here, (100, 40), &["--interval", "100ms"]);
+    top.wait_for("- web: check rude fails here: ");
+    let text = top.wait_for("ill ?[2J?[31m?gnp");
+    println!("{text}");
+    assert!(text.contains("rude FAILING (demotes)"), "{text}");
+    assert!(!text.contains('\u{202e}') && text.contains("of cluster trial"), "{text}");
+    assert!(line_with(&text, &["▸ web", "ACTIVE", "demoted"]).is_some(), "{text}");
+
+    cluster.nodes[active].host.power_off().unwrap();
+    let name = &cluster.nodes[active].name;
+    let text = top.wait("the silent node", |text| {
+        let silent = line_with(text, &[name, "SILENT", " ago"]);
+        let missed = silent.and_then(|line| line.split_whitespace().rev().nth(2)?.parse().ok());
+        missed.is_some_and(|missed: u64| missed >= 3)
+    });
+    println!("{text}");
+    assert!(text.contains(&format!("! {name} is silent, last heard ")), "{text}");
+    // Somebody else holds it; what the silent node said last is in brackets.
+    let text = top.wait("the new holder", |text| line_with(text, &["▸ web", "ACTIVE", "(active)"]).is_some());
+    println!("{text}");
+    top.press("q");
+    assert_eq!(top.end().code(), Some(0));
+    top.assert_restored();
+}
+
+pub(crate) fn top_gives_the_terminal_back_whatever_ends_it() {
+    let cluster = cluster();
+    for end in [Some(Signal::SIGTERM), Some(Signal::SIGHUP), Some(Signal::SIGINT), None] {
+        let mut top = Terminal::start(&cluster, 0, (80, 24), &[]);
+        top.wait_for("all is well");
+        assert!(top.screen.screen().alternate_screen() && top.screen.screen().hide_cursor());
+        let raw = tcgetattr(&top.slave).unwrap();
+        assert!(!raw.local_flags.contains(LocalFlags::ICANON));
+        match end {
+            Some(signal) => top.signal(signal),
+            None => top.press("\x03"),
+        }
+        assert_eq!(top.end().code(), Some(0), "{end:?}");
+        top.assert_restored();
+    }
+    // A command that was confirmed is done although `q` follows at once, and its outcome is told.
+    let mut top = Terminal::start(&cluster, 0, (80, 24), &[]);
+    top.wait_for("all is well");
+    top.press("dyq");
+    assert_eq!(top.end().code(), Some(0));
+    assert!(top.assert_restored().contains("draining alpha"));
+    wait(&cluster, "drained", |c| c.status(0).is_ok_and(|s| s.health.state == HealthState::Drained));
+
+    // One without a daemon never takes the terminal.
+    let mut lonely = with(|options| options.start = false);
+    let mut top = Terminal::start(&lonely, 0, (80, 24), &[]);
+    assert_eq!(top.end().code(), Some(4));
+    assert!(top.assert_restored().contains("the daemon is not reachable"));
+    lonely.nodes.clear();
+}
+
+pub(crate) fn top_outlives_the_daemon_and_finds_it_again() {
+    let mut cluster = cluster();
+    let active = holder(&cluster);
+    let here = (active + 1) % 3;
+    let mut top = Terminal::start(&cluster, here, (80, 24), &["--interval", "100ms"]);
+    top.wait_for("all is well");
+    let process = cluster.nodes[here].process.as_ref().unwrap();
+    process.kill(Signal::SIGTERM).unwrap();
+    assert!(cluster.reap(here, PATIENCE).is_some());
+    let text = top.wait_for("NOT REACHABLE");
+    println!("{text}");
+    assert!(text.contains("! the daemon is not reachable: "), "{text}");
+    assert!(!text.contains("all is well") && text.contains("▸ web"), "{text}");
+    // The age grows, and keys are obeyed all the while.
+    top.wait_for("NOT REACHABLE, 2 s old");
+    top.press("?");
+    top.wait_for("Help");
+    top.press("?");
+    top.wait("no help", |text| !text.contains("Help"));
+    top.press("dy");
+    top.wait_for("not done: ");
+
+    cluster.spawn(here).unwrap();
+    settle(&cluster);
+    let text = top.wait_for("all is well");
+    assert!(!text.contains("NOT REACHABLE"), "{text}");
+    top.press("\x1b");
+    assert_eq!(top.end().code(), Some(0));
+    top.assert_restored();
+}
