@@ -9,6 +9,7 @@ mod identity;
 mod journal;
 mod load;
 mod network;
+mod real_services;
 mod reload;
 mod services;
 mod support;
@@ -19,6 +20,7 @@ use identity::*;
 use journal::*;
 use load::*;
 use network::*;
+use real_services::*;
 use reload::*;
 use services::*;
 
@@ -81,6 +83,11 @@ vipdrift_lab::tests![
     a_hook_outlives_a_reload_and_the_next_one_waits_for_it,
     no_hook_runs_again_because_its_runner_died,
     decisions_are_kept_with_their_evidence_over_a_restart,
+    nginx_dies_and_curl_hardly_notices,
+    postgresql_dies_and_its_replica_takes_the_vip_and_the_writes,
+    check_program_deleted_beside_a_healthy_postgresql_moves_the_vip,
+    planned_move_with_psql_in_a_loop_and_in_long_sessions,
+    postgresql_dead_everywhere_and_the_holder_keeps_the_vip,
     rolling_reload_adds_a_vip_the_holder_first,
     rolling_reload_adds_a_vip_the_holder_last,
     reload_with_a_mistake_changes_nothing,
