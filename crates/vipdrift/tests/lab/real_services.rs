@@ -135,16 +135,14 @@ pub(crate) fn postgresql_dies_and_its_replica_takes_the_vip_and_the_writes() {
 
 /// A client that reads each time.
 fn readers(database: &Database) -> Repeated {
-    Repeated::start(&database.cluster.client, |_| {
-        psql(&at_the_vip(), "select 'read' where exists (table written)")
-    })
+    Repeated::start(&database.cluster.client, |_| psql(&at_the_vip(), "select count(*) from written"))
 }
 
 /// The service is well; only whoever looks after it is gone.
 pub(crate) fn check_program_deleted_beside_a_healthy_postgresql_moves_the_vip() {
     const LOOK: &str = "/run/look";
     let check = format!(
-        "[[group.check]]\nname = \"postgresql\"\nexec = [\"{LOOK}\"]\nuser = \"root\"\ninitial = \"healthy\"\n\
+        "[[group.check]]\nname = \"postgresql\"\nexec = [\"{LOOK}\"]\nuser = \"root\"\n\
          interval = \"200ms\"\ntimeout = \"2s\"\n"
     );
     let database = Database::start_with(&format!("{check}{PROMOTE}"), |host| {

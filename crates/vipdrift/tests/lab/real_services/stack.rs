@@ -1,6 +1,8 @@
 //! What runs on the nodes.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -20,10 +22,9 @@ const POSTGRESQL: u16 = 5433;
 /// Below the host's own `/run`, which ends with it however the test ends.
 const DATA: &str = "/run/data";
 const SOCKETS: &str = "/run/postgresql";
-/// Whether HAProxy has a PostgreSQL to pass connections to. Passed at first: else, where all start at once, the node that
-/// has looked first takes the VIP, and a replica that is some milliseconds ahead is made the primary.
-pub(crate) const HEALTH: &str = "[[group.check]]\nhttp = \"http://127.0.0.1:8404/healthz\"\ninitial = \"healthy\"\n\
-     interval = \"100ms\"\ntimeout = \"500ms\"\n";
+/// Whether HAProxy has a PostgreSQL to pass connections to.
+pub(crate) const HEALTH: &str = "[[group.check]]\nhttp = \"http://127.0.0.1:8404/healthz\"\n\
+     interval = \"100ms\"\ntimeout = \"2s\"\n";
 /// Makes a replica the primary when the VIP comes. Named, since only whoever runs the tests may enter every folder
 /// that programs can be in.
 pub(crate) const PROMOTE: &str = "[group.hooks]\nactive = [\"/run/promote\"]\nuser = \"root\"\n";
@@ -35,6 +36,7 @@ defaults
     mode tcp
     retries 0
     timeout connect 1s
+    timeout check 2s
     timeout client 10m
     timeout server 10m
 frontend sql
@@ -117,7 +119,7 @@ impl Database {
 
     /// The same, with more done on each host before its daemon starts.
     pub(crate) fn start_with(lines: &str, more: impl Fn(&Host)) -> Self {
-        let mut cluster = two(lines);
+        let cluster = two(lines);
         let hosts: Vec<Host> = cluster.nodes.iter().map(|node| node.host.clone()).collect();
         for host in &hosts {
             prepare(host);
@@ -146,9 +148,15 @@ impl Database {
             .zip(&hosts)
             .map(|(postgresql, host)| Node { postgresql, haproxy: haproxy(host) });
         let nodes = nodes.collect();
-        cluster.start_all().unwrap_or_else(|error| panic!("{error}"));
-        let database = Self { cluster, nodes };
+        let mut database = Self { cluster, nodes };
+        for host in &hosts {
+            let text = "GET /healthz HTTP/1.0\r\n\r\n";
+            wait(&database.cluster, "HAProxy that is well", |_| host.run(|| answer(text).contains(" 200 ")));
+        }
+        // Where the primary is, first: who looks first takes the VIP.
+        database.cluster.spawn(0).unwrap();
         database.holds(0);
+        database.cluster.start_all().unwrap_or_else(|error| panic!("{error}"));
         database
     }
 
@@ -157,9 +165,14 @@ impl Database {
         wait(&self.cluster, "the right holder", |c| WEB.iter().all(|&vip| c.holder(vip) == Some(index)));
     }
 
-    /// Kills PostgreSQL on a node; its other processes end when they see that.
+    /// Kills PostgreSQL on a node, and waits until its other processes have seen that and ended.
     pub(crate) fn kill_postgresql(&self, index: usize) {
         kill(&self.cluster, &self.nodes[index].postgresql);
+        let host = &self.cluster.nodes[index].host;
+        let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        wait(&self.cluster, "their end", |_| {
+            !host.processes().into_iter().any(|pid| name(pid) == "postgres\n")
+        });
     }
 
     /// Starts it again.
@@ -181,6 +194,15 @@ impl Database {
         }
         text
     }
+}
+
+/// What HAProxy's health page says.
+fn answer(request: &str) -> String {
+    let mut text = String::new();
+    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", 8404)) {
+        let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
+    }
+    text
 }
 
 fn local() -> String {
