@@ -10,24 +10,59 @@ use std::process::{Command, Stdio};
 struct Tool {
     program: &'static str,
     package: &'static str,
-    /// Where the package has it, below the root.
+    /// Where the package has it, below the root; `*` is a version.
     folder: &'static str,
+    /// Installing the package starts a service, then and at every boot. Nobody asked for that: it is unpacked.
+    starts: bool,
 }
 
+impl Tool {
+    const fn quiet(program: &'static str, package: &'static str, folder: &'static str) -> Self {
+        Self { program, package, folder, starts: false }
+    }
+
+    const fn service(program: &'static str, package: &'static str, folder: &'static str) -> Self {
+        Self { program, package, folder, starts: true }
+    }
+
+    /// Where it may lie below a root.
+    fn places(&self, root: &Path) -> Vec<PathBuf> {
+        let folders = match self.folder.split_once("/*/") {
+            None => vec![root.join(self.folder)],
+            Some((above, below)) => {
+                let versions = fs::read_dir(root.join(above)).into_iter().flatten().flatten();
+                versions.map(|version| version.path().join(below)).collect()
+            }
+        };
+        folders.into_iter().map(|folder| folder.join(self.program)).collect()
+    }
+}
+
+/// Of one version only: PostgreSQL's programs find each other.
+const POSTGRESQL: &str = "usr/lib/postgresql/*/bin";
+
 /// All programs that some test needs.
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 12] = [
     // The independent dissector of crates/wire/tests/dissector.rs.
-    Tool { program: "tshark", package: "tshark", folder: "usr/bin" },
+    Tool::quiet("tshark", "tshark", "usr/bin"),
     // Takes VIPs off when it starts: crates/vipdrift/tests/lab/held.rs.
-    Tool { program: "systemd-networkd", package: "systemd", folder: "lib/systemd" },
+    Tool::quiet("systemd-networkd", "systemd", "lib/systemd"),
     // The journal that a daemon under systemd logs to: crates/vipdrift/tests/lab/logs.rs.
-    Tool { program: "systemd-journald", package: "systemd", folder: "lib/systemd" },
-    Tool { program: "systemd-cat", package: "systemd", folder: "usr/bin" },
-    Tool { program: "journalctl", package: "systemd", folder: "usr/bin" },
+    Tool::quiet("systemd-journald", "systemd", "lib/systemd"),
+    Tool::quiet("systemd-cat", "systemd", "usr/bin"),
+    Tool::quiet("journalctl", "systemd", "usr/bin"),
+    // What VIPs are for: crates/vipdrift/tests/lab/real_services.rs.
+    Tool::service("haproxy", "haproxy", "usr/sbin"),
+    Tool::service("nginx", "nginx", "usr/sbin"),
+    Tool::service("initdb", "postgresql", POSTGRESQL),
+    Tool::service("postgres", "postgresql", POSTGRESQL),
+    Tool::service("pg_basebackup", "postgresql", POSTGRESQL),
+    Tool::service("psql", "postgresql", POSTGRESQL),
+    Tool::quiet("curl", "curl", "usr/bin"),
 ];
 
-/// Makes sure that every tool can be run. Root gets missing ones installed; for anybody else they are
-/// unpacked below `target`, and the search path to be used is returned.
+/// Makes sure that every tool can be run. Root gets missing ones installed, but for services; those, and all of
+/// them for anybody else, are unpacked below `target`, and the search path to be used is returned.
 ///
 /// # Errors
 ///
@@ -35,23 +70,31 @@ const TOOLS: [Tool; 5] = [
 pub(crate) fn ensure(target: &Path) -> Result<Option<OsString>, String> {
     let unpacked = target.join("tools");
     let mut path = std::env::var_os("PATH").unwrap_or_default();
-    if missing(&path).is_empty() {
+    let first = missing(&path);
+    if first.is_empty() {
         return Ok(None);
     }
-    let packages: Vec<&str> = missing(&path).iter().map(|tool| tool.package).collect();
-    let by_hand = format!("to install what is missing: apt-get install -y {}", packages.join(" "));
-    if is_root() {
-        install(&packages).map_err(|error| format!("{error}\n{by_hand}"))?;
-    } else {
-        path = prepend(&unpacked.join("bin"), &path);
-        if !missing(&path).is_empty() {
-            unpack(&packages, &unpacked).map_err(|error| format!("{error}\n{by_hand}"))?;
-        }
+    let by_hand = format!("to install what is missing: apt-get install -y {}", packages(&first).join(" "));
+    let quiet: Vec<&Tool> = first.into_iter().filter(|tool| !tool.starts).collect();
+    if is_root() && !quiet.is_empty() {
+        install(&packages(&quiet)).map_err(|error| format!("{error}\n{by_hand}"))?;
+    }
+    path = prepend(&unpacked.join("bin"), &path);
+    let rest = missing(&path);
+    if !rest.is_empty() {
+        unpack(&rest, &unpacked).map_err(|error| format!("{error}\n{by_hand}"))?;
     }
     match missing(&path)[..] {
         [] => Ok(Some(path)),
         [Tool { program, .. }, ..] => Err(format!("{program} is still missing\n{by_hand}")),
     }
+}
+
+/// Each once.
+fn packages(tools: &[&'static Tool]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = tools.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    packages
 }
 
 fn missing(path: &OsStr) -> Vec<&'static Tool> {
@@ -61,8 +104,8 @@ fn missing(path: &OsStr) -> Vec<&'static Tool> {
     TOOLS
         .iter()
         .filter(|tool| {
-            let usual = Path::new("/").join(tool.folder);
-            !std::env::split_paths(path).chain([usual]).any(|folder| runnable(folder.join(tool.program)))
+            let paths = std::env::split_paths(path).map(|folder| folder.join(tool.program));
+            !paths.chain(tool.places(Path::new("/"))).any(runnable)
         })
         .collect()
 }
@@ -88,8 +131,8 @@ fn install(packages: &[&str]) -> Result<(), String> {
 }
 
 /// Fetches packages, and those that they depend on and the machine lacks, without changing the machine, and
-/// unpacks them into `folder`, with a starter for each tool in `folder/bin`.
-fn unpack(packages: &[&str], folder: &Path) -> Result<(), String> {
+/// unpacks them into `folder`, with a starter for each of these tools in `folder/bin`.
+fn unpack(tools: &[&'static Tool], folder: &Path) -> Result<(), String> {
     let apt_folder = folder.join("apt");
     let archives = apt_folder.join("cache/archives");
     for needed in ["state/lists/partial", "cache/archives/partial"] {
@@ -102,10 +145,12 @@ fn unpack(packages: &[&str], folder: &Path) -> Result<(), String> {
         option("Dir::Cache", apt_folder.join("cache")),
         option("Dir::Log", apt_folder.clone()),
         "-oDebug::NoLocking=1".into(),
+        // The folder may be one that root alone can enter.
+        "-oAPT::Sandbox::User=root".into(),
     ];
     let apt = |arguments: &[&str]| run(Command::new("apt-get").args(&options).args(arguments));
     apt(&["update"])?;
-    apt(&[&["install", "-y", "--no-install-recommends", "--download-only"], packages].concat())?;
+    apt(&[&["install", "-y", "--no-install-recommends", "--download-only"], &packages(tools)[..]].concat())?;
     for entry in fs::read_dir(&archives).map_err(|error| format!("{}: {error}", archives.display()))? {
         let archive = entry.map_err(|error| format!("{}: {error}", archives.display()))?.path();
         if archive.extension() == Some(OsStr::new("deb")) {
@@ -113,14 +158,14 @@ fn unpack(packages: &[&str], folder: &Path) -> Result<(), String> {
         }
     }
     make_folder(&folder.join("bin"))?;
-    TOOLS.iter().filter(|tool| packages.contains(&tool.package)).try_for_each(|tool| starter(tool, folder))
+    tools.iter().try_for_each(|tool| starter(tool, folder))
 }
 
 /// Writes a script that starts an unpacked tool with the libraries unpacked beside it.
 fn starter(tool: &Tool, folder: &Path) -> Result<(), String> {
     // Newer releases have everything below /usr.
-    let places = [folder.join(tool.folder), folder.join("usr").join(tool.folder)];
-    let real = places.map(|place| place.join(tool.program)).into_iter().find(|file| file.exists());
+    let places = [tool.places(folder), tool.places(&folder.join("usr"))].concat();
+    let real = places.into_iter().find(|file| file.exists());
     let real = real.ok_or_else(|| format!("{} has no {}", tool.package, tool.program))?;
     let script = format!(
         "#!/bin/sh\nfor folder in '{0}'/usr/lib/*-linux-gnu* '{0}'/usr/lib/*-linux-gnu*/systemd '{0}'/lib/systemd; do\n  \
@@ -162,7 +207,7 @@ mod tests {
         let path = folder.path().as_os_str();
         let elsewhere = || missing(path).len();
         let installed =
-            TOOLS.iter().filter(|tool| Path::new("/").join(tool.folder).join(tool.program).exists()).count();
+            TOOLS.iter().filter(|tool| tool.places(Path::new("/")).iter().any(|file| file.exists())).count();
         assert_eq!(elsewhere(), TOOLS.len() - installed);
         for tool in &TOOLS {
             fs::write(folder.path().join(tool.program), "").unwrap();

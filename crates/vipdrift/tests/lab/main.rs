@@ -10,6 +10,7 @@ mod journal;
 mod load;
 mod logs;
 mod network;
+mod real_services;
 mod reload;
 mod services;
 mod support;
@@ -22,6 +23,7 @@ use journal::*;
 use load::*;
 use logs::*;
 use network::*;
+use real_services::*;
 use reload::*;
 use services::*;
 use top::*;
@@ -86,6 +88,11 @@ vipdrift_lab::tests![
     a_hook_outlives_a_reload_and_the_next_one_waits_for_it,
     no_hook_runs_again_because_its_runner_died,
     decisions_are_kept_with_their_evidence_over_a_restart,
+    nginx_dies_and_curl_hardly_notices,
+    postgresql_dies_and_its_replica_takes_the_vip_and_the_writes,
+    check_program_deleted_beside_a_healthy_postgresql_moves_the_vip,
+    planned_move_with_psql_in_a_loop_and_in_long_sessions,
+    postgresql_dead_everywhere_and_the_holder_keeps_the_vip,
     rolling_reload_adds_a_vip_the_holder_first,
     rolling_reload_adds_a_vip_the_holder_last,
     files_that_differ_are_told_in_what_on_both_nodes_until_they_agree,

@@ -42,11 +42,11 @@ fn cluster(lines: &str) -> Cluster {
     cluster
 }
 
-fn on<T: Send>(cluster: &Cluster, index: usize, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on<T: Send>(cluster: &Cluster, index: usize, work: impl FnOnce() -> T + Send) -> T {
     cluster.nodes[index].host.run(work)
 }
 
-fn program(path: &Path, script: &str) {
+pub(crate) fn program(path: &Path, script: &str) {
     fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -332,7 +332,7 @@ pub(crate) fn hanging_hook_holds_nothing_up() {
 }
 
 /// `vipdrift` on a host.
-fn command(cluster: &Cluster, index: usize, args: &[&str]) -> String {
+pub(crate) fn command(cluster: &Cluster, index: usize, args: &[&str]) -> String {
     let node = &cluster.nodes[index];
     let mut command = Command::new(crate::support::BINARY);
     command.args(args).arg("--config").arg(&node.config);

@@ -24,6 +24,7 @@ fn peer(node: &str, state: PeerState, roles: [(&str, GroupRole); 2]) -> Peer {
         hears_us: heard,
         rtt_us: heard.then_some(180),
         config: PeerConfiguration::Same,
+        differs: Vec::new(),
         heard_ms_ago: Some(if heard { 42 } else { 12_340 }),
         missed: if heard { 0 } else { 123 },
         health: Some(HealthState::Healthy),

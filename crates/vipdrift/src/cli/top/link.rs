@@ -88,8 +88,8 @@ pub(super) async fn command(socket: &Path, command: Command, updates: Sender<Upd
     let client = Client::new(socket, MOVE);
     let outcome = match command {
         Command::Switchover { group, to } => client.switchover(&SwitchoverRequest { group, to }).await,
-        Command::Drain { node } => client.drain(&NodeRequest { node: Some(node) }).await,
-        Command::Undrain { node } => client.undrain(&NodeRequest { node: Some(node) }).await,
+        Command::Drain { node } => client.drain(&NodeRequest { node: Some(node), group: None }).await,
+        Command::Undrain { node } => client.undrain(&NodeRequest { node: Some(node), group: None }).await,
     };
     let outcome = outcome.map(|done| harmless::text(&done)).map_err(|error| in_words(&error));
     // Nobody listens any more: the view has ended, and the daemon does what it was told all the same.
