@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::events::{Events, EventsRequest};
-use crate::request::{Done, Failed, NodeRequest, SwitchoverRequest};
+use crate::request::{Done, Drill, DrillRequest, Failed, NodeRequest, SwitchoverRequest};
 use crate::status::Status;
 
 /// Longest answer, in bytes.
@@ -79,6 +79,14 @@ impl Client {
     pub async fn switchover(&self, request: &SwitchoverRequest) -> Result<String, ClientError> {
         let done: Done = self.call(Method::POST, "/v1/switchover", Some(request)).await?;
         Ok(done.done)
+    }
+
+    /// Moves a group there and back, and measures.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says. After a timeout it may still go on.
+    pub async fn drill(&self, request: &DrillRequest) -> Result<Drill, ClientError> {
+        self.call(Method::POST, "/v1/drill", Some(request)).await
     }
 
     /// Drains the node; what was done, in a sentence.

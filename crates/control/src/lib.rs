@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `POST /v1/switchover` with [`SwitchoverRequest`] | [`Done`] |
+//! | `POST /v1/drill` with [`DrillRequest`] | [`Drill`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` with [`NodeRequest`] or nothing | [`Done`] |
 //!
 //! Every failure is a [`Failed`] with a status of 400 (not understood), 404 (no such thing), 405 (wrong method),
@@ -18,7 +19,9 @@ mod status;
 
 pub use client::{Client, ClientError};
 pub use events::{Event, EventKind, Events, EventsRequest};
-pub use request::{Done, Failed, Failure, NodeRequest, Request, SwitchoverRequest};
+pub use request::{
+    Done, Drill, DrillLeg, DrillRequest, DrillVip, Failed, Failure, NodeRequest, Request, SwitchoverRequest,
+};
 pub use server::{Handler, serve, serve_connection};
 pub use status::{
     Check, CheckEffect, CheckState, Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer,

@@ -30,6 +30,59 @@ pub struct SwitchoverRequest {
     pub to: Option<String>,
 }
 
+/// Body of `POST /v1/drill`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillRequest {
+    /// Name of the group.
+    pub group: String,
+    /// Name of the node that is to take it for a while; the next healthy one if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<String>,
+    /// How long it is to stay there, in milliseconds, [`Drill::STAY`] at most.
+    pub stay_ms: u64,
+}
+
+/// A planned move there and back, as the node saw it that was asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drill {
+    /// Name of the group.
+    pub group: String,
+    /// The node that asked for the VIPs on the segment.
+    pub asked_from: String,
+    /// How often it did, in microseconds: no time is known more exactly than this.
+    pub asked_every_us: u64,
+    /// There, and back.
+    pub legs: Vec<DrillLeg>,
+}
+
+impl Drill {
+    /// The longest stay.
+    pub const STAY: std::time::Duration = std::time::Duration::from_secs(30);
+}
+
+/// One way of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillLeg {
+    /// The node that gave the group away.
+    pub from: String,
+    /// The node that took it.
+    pub to: String,
+    /// The longest time in which nobody answered for one of the VIPs, in microseconds.
+    pub longest_us: u64,
+    /// The same for each VIP that was asked for: the first of each family.
+    pub vips: Vec<DrillVip>,
+}
+
+/// A VIP in a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillVip {
+    /// Its address.
+    pub address: String,
+    /// The longest time in which nobody answered for it, in microseconds.
+    pub longest_us: u64,
+}
+
 /// Body of `POST /v1/drain` and `POST /v1/undrain`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::events::{Events, EventsRequest};
-use crate::request::{Done, Failed, Failure, Request, SwitchoverRequest};
+use crate::request::{Done, Drill, DrillRequest, Failed, Failure, Request, SwitchoverRequest};
 use crate::status::Status;
 
 /// Longest request body, in bytes.
@@ -39,6 +39,8 @@ pub trait Handler: Send + Sync + 'static {
     fn status(&self) -> impl Future<Output = Result<Status, Failure>> + Send;
     /// What the node has decided and noticed.
     fn events(&self, request: EventsRequest) -> impl Future<Output = Result<Events, Failure>> + Send;
+    /// Moves a group there and back. Dropped half-way if the client goes; the group comes back all the same.
+    fn drill(&self, request: DrillRequest) -> impl Future<Output = Result<Drill, Failure>> + Send;
     /// Anything but [`Request::Status`]; what was done, in a sentence. Dropped half-way if the client goes: what must be
     /// done to the end must be spawned.
     fn command(&self, request: Request) -> impl Future<Output = Result<String, Failure>> + Send;
@@ -81,7 +83,9 @@ async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> A
     let path = head.uri.path();
     let method = match path {
         "/v1/status" | "/v1/events" => Method::GET,
-        "/v1/switchover" | "/v1/drain" | "/v1/undrain" | "/v1/reload" | "/v1/restart" => Method::POST,
+        "/v1/switchover" | "/v1/drill" | "/v1/drain" | "/v1/undrain" | "/v1/reload" | "/v1/restart" => {
+            Method::POST
+        }
         _ => return failed(StatusCode::NOT_FOUND, format!("there is no {path} here")),
     };
     if head.method != method {
@@ -118,6 +122,19 @@ async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> A
             return failed(StatusCode::REQUEST_TIMEOUT, why);
         }
     };
+    if path == "/v1/drill" {
+        let longest = u64::try_from(Drill::STAY.as_millis()).unwrap_or(u64::MAX);
+        return match read::<DrillRequest>(&body) {
+            Err(why) => failed(StatusCode::BAD_REQUEST, why),
+            Ok(request) if request.stay_ms > longest => {
+                failed(StatusCode::BAD_REQUEST, format!("stay_ms is at most {longest}"))
+            }
+            Ok(request) => match handler.drill(request).await {
+                Ok(drill) => json(StatusCode::OK, &drill),
+                Err(failure) => refused(failure),
+            },
+        };
+    }
     let request = match path {
         "/v1/switchover" => read::<SwitchoverRequest>(&body).map(Request::Switchover),
         "/v1/drain" => read_or_default(&body).map(Request::Drain),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use vipdrift_control::{
-    Client, ClientError, Event, EventKind, Events, EventsRequest, Failure, Handler, NodeRequest, Request,
-    Status, SwitchoverRequest, serve,
+    Client, ClientError, Drill, DrillLeg, DrillRequest, DrillVip, Event, EventKind, Events, EventsRequest,
+    Failure, Handler, NodeRequest, Request, Status, SwitchoverRequest, serve,
 };
 
 struct Fake;
@@ -30,6 +30,12 @@ impl Handler for Fake {
             evidence: vec![],
         };
         Ok(Events { events: vec![event] })
+    }
+
+    async fn drill(&self, request: DrillRequest) -> Result<Drill, Failure> {
+        let vips = vec![DrillVip { address: "192.0.2.100".into(), longest_us: request.stay_ms }];
+        let leg = DrillLeg { from: "alpha".into(), to: "bravo".into(), longest_us: request.stay_ms, vips };
+        Ok(Drill { group: request.group, asked_from: "alpha".into(), asked_every_us: 1000, legs: vec![leg] })
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {

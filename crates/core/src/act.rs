@@ -4,7 +4,8 @@ use vipdrift_wire::heartbeat::{Message, NodeId, Order, Role, Word, WordKind, enc
 
 use crate::action::{Action, Decision, Plan};
 use crate::config::{Switchover, VipIndex};
-use crate::event::{Command, Ticket};
+use crate::drain::Client;
+use crate::event::Command;
 use crate::group::{Because, Handover, NEXT_PLAN, Request, State, Waiting};
 use crate::node::Node;
 use crate::sabotage::Sabotage;
@@ -191,6 +192,7 @@ impl Node {
             reason: because.reason,
             evidence: because.evidence,
         }));
+        vips.into_iter().for_each(|vip| self.drill_sees(vip));
         let id = self.config.id;
         self.finish_waiting(group, id);
         self.revisit(group);
@@ -273,9 +275,9 @@ impl Node {
         if self.groups[group].request.as_ref().is_some_and(|request| now >= request.until) {
             self.groups[group].request = None;
         }
-        for Waiting { ticket, heir, .. } in over {
+        for Waiting { client, heir, .. } in over {
             let outcome = Err(format!("{} did not become active in time", self.node_name(heir)));
-            self.act(Action::Reply { ticket, outcome });
+            self.tell(client, outcome);
         }
         self.revisit(group);
     }
@@ -289,8 +291,8 @@ impl Node {
         let (done, rest) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| waiting.heir == id);
         self.groups[group].waiting = rest;
         let outcome = format!("{} is active on {}", self.group_name(group), self.node_name(id));
-        for Waiting { ticket, .. } in done {
-            self.act(Action::Reply { ticket, outcome: Ok(outcome.clone()) });
+        for Waiting { client, .. } in done {
+            self.tell(client, Ok(outcome.clone()));
         }
     }
 
@@ -298,8 +300,8 @@ impl Node {
         let waiting = std::mem::take(&mut self.groups[group].waiting);
         let (failed, rest) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| waiting.heir == id);
         self.groups[group].waiting = rest;
-        for Waiting { ticket, .. } in failed {
-            self.act(Action::Reply { ticket, outcome: Err(why.to_owned()) });
+        for Waiting { client, .. } in failed {
+            self.tell(client, Err(why.to_owned()));
         }
     }
 
@@ -307,11 +309,11 @@ impl Node {
 
     pub(crate) fn on_command(&mut self, command: Command) {
         match command {
-            Command::Switchover { ticket, group, to } => {
-                if let Err(why) = self.on_switchover(ticket, group.0, to.as_deref()) {
-                    self.act(Action::Reply { ticket, outcome: Err(why) });
-                }
-            }
+            Command::Switchover { ticket, group, to } => match self.plan_move(group.0, to.as_deref()) {
+                Ok((_, heir)) => self.start_move(group.0, heir, Client::Ticket(ticket)),
+                Err(why) => self.act(Action::Reply { ticket, outcome: Err(why) }),
+            },
+            Command::Drill { ticket, group, to, stay } => self.on_drill(ticket, group.0, to.as_deref(), stay),
             Command::Drain { ticket, scope } => self.on_order(ticket, Order::Drain, &scope),
             Command::Undrain { ticket, scope } => self.on_order(ticket, Order::Undrain, &scope),
             Command::Shutdown => {
@@ -321,7 +323,8 @@ impl Node {
         }
     }
 
-    fn on_switchover(&mut self, ticket: Ticket, group: usize, to: Option<&str>) -> Result<(), String> {
+    /// Who holds the group, and who is to take it.
+    pub(crate) fn plan_move(&self, group: usize, to: Option<&str>) -> Result<(NodeId, NodeId), String> {
         let name = self.config.groups.get(group).map(|group| group.name.clone()).ok_or("no such group")?;
         let active_here = matches!(self.groups[group].state, State::Active);
         let holder =
@@ -371,17 +374,21 @@ impl Node {
         if self.groups[group].handover.is_some() {
             return Err(format!("{name} is being handed over already"));
         }
+        Ok((holder, heir))
+    }
+
+    /// Moves a group to an heir that [`Node::plan_move`] has named.
+    pub(crate) fn start_move(&mut self, group: usize, heir: NodeId, client: Client) {
         let until = self.now + SWITCHOVER_LIMIT;
-        self.groups[group].waiting.push(Waiting { ticket, heir, until });
+        self.groups[group].waiting.push(Waiting { client, heir, until });
         self.timers.set_sooner(Timer::Waiting(group), until);
-        if active_here {
+        if matches!(self.groups[group].state, State::Active) {
             let reason = format!("switchover to {}", self.node_name(heir));
             self.begin_handover(group, heir, reason);
         } else {
             self.groups[group].request = Some(Request { heir, until });
             self.touch(group);
         }
-        Ok(())
     }
 
     pub(crate) fn unready_reason(&self, group: usize, id: NodeId) -> String {
@@ -431,6 +438,7 @@ impl Node {
     pub(crate) fn refuse(&mut self, command: &Command) {
         match *command {
             Command::Switchover { ticket, .. }
+            | Command::Drill { ticket, .. }
             | Command::Drain { ticket, .. }
             | Command::Undrain { ticket, .. } => {
                 self.act(Action::Reply { ticket, outcome: Err("this node has ended".to_owned()) });

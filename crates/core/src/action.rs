@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +63,34 @@ pub enum Action {
         /// What was done, or why not.
         outcome: Result<String, String>,
     },
+    /// Answer [`crate::Command::Drill`]: it went there and back.
+    Drilled {
+        /// Which command.
+        ticket: Ticket,
+        /// There, and back.
+        legs: Vec<Leg>,
+    },
     /// Everything is released and said: end the process.
     Exit,
+}
+
+/// A way of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// Who gave the group away.
+    pub from: String,
+    /// Who took it.
+    pub to: String,
+    /// VIPs that were asked for every millisecond, and the longest time in which nobody answered for each.
+    pub vips: Vec<(IpAddr, Duration)>,
+}
+
+impl Leg {
+    /// The longest time in which nobody answered for one of the VIPs.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.vips.iter().map(|(_, longest)| *longest).max().unwrap_or_default()
+    }
 }
 
 /// Signed datagrams that a keeper, which holds no key, sends to every peer on behalf of a dead brain.

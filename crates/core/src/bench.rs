@@ -122,6 +122,7 @@ pub(crate) struct Done {
     pub(crate) replies: Vec<(Ticket, Result<String, String>)>,
     pub(crate) exited: bool,
     pub(crate) carry: Option<Carry>,
+    pub(crate) legs: Vec<crate::Leg>,
     /// What was asked of each puppet, and told it of its errands, with each heartbeat.
     pub(crate) sent: Vec<(usize, Option<Errand>, Option<ErrandOutcome>)>,
 }
@@ -428,6 +429,10 @@ impl Bench {
             }
             Action::Note(note) => assert!(!note.text.is_empty(), "an empty note"),
             Action::Reply { ticket, outcome } => self.done.replies.push((ticket, outcome)),
+            Action::Drilled { ticket, legs } => {
+                self.done.replies.push((ticket, Ok("drilled".to_owned())));
+                self.done.legs = legs;
+            }
             Action::Exit => self.done.exited = true,
             Action::Remember(carry) => self.done.carry = Some(carry),
             Action::SendEcho { .. } | Action::Words(_) => {}

@@ -21,6 +21,8 @@ pub(crate) enum Client {
     Ticket(Ticket),
     /// The peer at this position, of its errand with this number.
     Peer(usize, u32),
+    /// The drill.
+    Drill,
 }
 
 /// A drain that is not done yet.
@@ -158,9 +160,10 @@ impl Node {
         }
     }
 
-    fn tell(&mut self, client: Client, outcome: Result<String, String>) {
+    pub(crate) fn tell(&mut self, client: Client, outcome: Result<String, String>) {
         match client {
             Client::Ticket(ticket) => self.act(Action::Reply { ticket, outcome }),
+            Client::Drill => self.on_drill_moved(outcome),
             Client::Peer(peer, number) => {
                 let progress = if outcome.is_ok() { Progress::Done } else { Progress::Refused };
                 let known = self.peers[peer].errand.as_mut().filter(|known| known.number == number);
@@ -177,7 +180,7 @@ impl Node {
         let own =
             std::mem::take(&mut self.draining).into_iter().filter_map(|draining| match draining.client {
                 Client::Ticket(ticket) => Some(ticket),
-                Client::Peer(..) => None,
+                Client::Peer(..) | Client::Drill => None,
             });
         own.chain(std::mem::take(&mut self.sent).into_iter().map(|sent| sent.ticket)).collect()
     }

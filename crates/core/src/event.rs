@@ -126,6 +126,18 @@ pub enum Command {
         /// Name of the heir.
         to: Option<String>,
     },
+    /// Move a group to `to`, or to the next healthy node, and back, and measure. Answered by
+    /// [`crate::Action::Drilled`], or by a reply that says what went wrong.
+    Drill {
+        /// Answer to this.
+        ticket: Ticket,
+        /// Which group.
+        group: GroupIndex,
+        /// Name of the node that takes it for a while.
+        to: Option<String>,
+        /// How long it stays there.
+        stay: Duration,
+    },
     /// Make a node ineligible until `Undrain`; whatever it holds goes to the next healthy node.
     Drain {
         /// Answer to this.

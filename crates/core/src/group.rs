@@ -19,7 +19,7 @@ use vipdrift_wire::heartbeat::{GroupId, GroupState, NodeId, Role};
 
 use crate::action::Plan;
 use crate::config::VipIndex;
-use crate::event::Ticket;
+use crate::drain::Client;
 use crate::occupancy::{Answer, Occupancy};
 use crate::snapshot::RoleName;
 use crate::time::Timestamp;
@@ -89,7 +89,7 @@ pub(crate) struct Request {
 /// Somebody waits to be told when a group is active on `heir`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waiting {
-    pub(crate) ticket: Ticket,
+    pub(crate) client: Client,
     pub(crate) heir: NodeId,
     pub(crate) until: Timestamp,
 }

@@ -18,6 +18,7 @@ mod config;
 mod decide;
 mod differ;
 mod drain;
+mod drill;
 mod event;
 mod exchange;
 mod group;
@@ -42,13 +43,14 @@ mod tuning;
 mod view;
 mod watch;
 
-pub use action::{Action, Decision, Note, Plan, Words};
+pub use action::{Action, Decision, Leg, Note, Plan, Words};
 pub use checkpoint::Checkpoint;
 pub use config::{
     AllUnhealthy, CheckConfig, CheckIndex, Effect, Failback, GroupConfig, GroupIndex, InterfaceIndex,
     IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Reference,
     Switchover, Vip, VipIndex,
 };
+pub use drill::DRILL_PACE;
 pub use event::{
     Carry, CarryCheck, CarryGroup, Command, Drained, Drift, Event, LinkFacts, Scope, Start, Ticket,
 };

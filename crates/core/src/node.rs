@@ -10,7 +10,8 @@ use vipdrift_wire::heartbeat::{GroupId, Message, NodeId, Rejected, Word, WordKin
 use crate::Deadline;
 use crate::action::{Action, Note, Plan, Words};
 use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
-use crate::drain::{Draining, Sent};
+use crate::drain::{Client, Draining, Sent};
+use crate::drill::Drill;
 use crate::event::{Carry, CarryCheck, CarryGroup, Drained, Event, Start, Ticket};
 use crate::exchange::Letter;
 use crate::group::{Group, NEXT_PLAN, State};
@@ -88,6 +89,7 @@ pub struct Node {
     /// Errands for other nodes that are not done yet.
     pub(crate) sent: Vec<Sent>,
     pub(crate) last_errand: u32,
+    pub(crate) drill: Option<Drill>,
     pub(crate) leaving: bool,
     pub(crate) exited: bool,
     pub(crate) keeper_gone: bool,
@@ -201,6 +203,7 @@ impl Node {
             draining: Vec::new(),
             sent: Vec::new(),
             last_errand: 0,
+            drill: None,
             leaving: false,
             exited: false,
             keeper_gone: false,
@@ -439,6 +442,7 @@ impl Node {
                 Timer::Report => self.on_report_due(),
                 Timer::Remember => self.forgotten = true,
                 Timer::Errand => self.on_errands_due(),
+                Timer::Drill => self.on_drill_due(),
                 Timer::Suspicion(peer) => self.on_suspicion_due(peer),
                 Timer::Dead(peer) => self.on_dead_due(peer),
                 Timer::Routine(peer) => {
@@ -613,8 +617,13 @@ impl Node {
     pub(crate) fn exit(&mut self) {
         self.exited = true;
         let waiting = self.groups.iter_mut().flat_map(|group| std::mem::take(&mut group.waiting));
-        let mut open: Vec<Ticket> = waiting.map(|waiting| waiting.ticket).collect();
+        let ticket = |client: Client| match client {
+            Client::Ticket(ticket) => Some(ticket),
+            Client::Drill | Client::Peer(..) => None,
+        };
+        let mut open: Vec<Ticket> = waiting.filter_map(|waiting| ticket(waiting.client)).collect();
         open.extend(self.abandon_orders());
+        open.extend(self.abandon_drill());
         for ticket in open {
             self.act(Action::Reply { ticket, outcome: Err("this node has ended".to_owned()) });
         }

@@ -63,6 +63,7 @@ impl Node {
         let group = self.vip_group[vip.0];
         let answer = Answer { mac, vip, at: self.now };
         self.counters.probe_answers += 1;
+        self.drill_sees(vip);
         let by_node = self.peer_of_mac(group, mac).is_some();
         if !by_node && self.is_sabotaged(Sabotage::IgnoreStrangers) {
             return;
@@ -265,7 +266,7 @@ impl Node {
     }
 
     /// Sends an occupancy probe for each; false when the interface cannot.
-    fn probe(&mut self, vips: &[VipIndex]) -> bool {
+    pub(crate) fn probe(&mut self, vips: &[VipIndex]) -> bool {
         for vip in vips {
             let vip = self.config.vips[vip.0];
             let interface = &self.interfaces[vip.interface.0];

@@ -26,6 +26,8 @@ pub(crate) enum Timer {
     Remember,
     /// An errand for another node has taken too long.
     Errand,
+    /// Ask for the VIPs of a drill.
+    Drill,
     /// A peer becomes suspect, or is asked again.
     Suspicion(usize),
     /// A peer's dead time is over.
@@ -67,6 +69,7 @@ impl Timer {
             Self::Report => "report",
             Self::Remember => "remember",
             Self::Errand => "errand",
+            Self::Drill => "drill",
             Self::Suspicion(_) => "suspicion",
             Self::Dead(_) => "dead",
             Self::Routine(_) => "routine",

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use vipdrift_control::{
-    Counters, Daemon, Events, EventsRequest, Failure, Handler, Health, HealthState, Lateness, NodeRequest,
-    Request, Status, SwitchoverRequest, serve_connection,
+    Counters, Daemon, Drill, DrillLeg, DrillRequest, DrillVip, Events, EventsRequest, Failure, Handler,
+    Health, HealthState, Lateness, NodeRequest, Request, Status, SwitchoverRequest, serve_connection,
 };
 
 use crate::Seed;
@@ -151,6 +151,12 @@ impl Handler for Recorder {
     async fn events(&self, request: EventsRequest) -> Result<Events, Failure> {
         assert_eq!(EventsRequest::from_query(&request.to_query()), Ok(request), "asks for the same");
         Ok(Events { events: vec![] })
+    }
+
+    async fn drill(&self, request: DrillRequest) -> Result<Drill, Failure> {
+        let vips = vec![DrillVip { address: "192.0.2.100".into(), longest_us: request.stay_ms }];
+        let leg = DrillLeg { from: "alpha".into(), to: "bravo".into(), longest_us: request.stay_ms, vips };
+        Ok(Drill { group: request.group, asked_from: "alpha".into(), asked_every_us: 1000, legs: vec![leg] })
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {

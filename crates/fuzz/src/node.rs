@@ -362,7 +362,11 @@ impl World {
         let ticket = Ticket(self.tickets.len() as u64);
         let to = choices.pick([None, Some("alpha"), Some("bravo"), Some("charlie"), Some("zulu")]);
         let command = match choices.below(8) {
-            0..=3 => Command::Switchover { ticket, group: GroupIndex(0), to: to.map(str::to_owned) },
+            3 => {
+                let (group, to) = (GroupIndex(0), to.map(str::to_owned));
+                Command::Drill { ticket, group, to, stay: HEARTBEAT }
+            }
+            0..=2 => Command::Switchover { ticket, group: GroupIndex(0), to: to.map(str::to_owned) },
             4 => Command::Drain { ticket, scope: Scope { node: to.map(str::to_owned), group: None } },
             5 | 6 => Command::Undrain { ticket, scope: Scope { node: to.map(str::to_owned), group: None } },
             _ => Command::Shutdown,
@@ -445,6 +449,11 @@ impl World {
                 self.roles.push(decision.to);
             }
             Action::Note(note) => assert!(!note.text.is_empty()),
+            Action::Drilled { ticket, legs } => {
+                assert_eq!(legs.len(), 2, "there and back");
+                let answered = self.tickets.get_mut(&ticket).expect("a ticket that was given out");
+                assert!(!std::mem::replace(answered, true), "{ticket:?} is answered twice");
+            }
             Action::Exit => {
                 self.exited = true;
                 assert!(self.tickets.values().all(|answered| *answered), "ends and owes an answer");

@@ -242,6 +242,7 @@ impl World {
             ToBrain::KeeperGone => self.give(host, Event::KeeperGone),
             ToBrain::Command(command) => {
                 if let Command::Switchover { ticket, .. }
+                | Command::Drill { ticket, .. }
                 | Command::Drain { ticket, .. }
                 | Command::Undrain { ticket, .. } = &command
                 {
@@ -461,6 +462,13 @@ impl World {
                     self.see(&Sight::Replied { host, known: open });
                 }
                 self.replies.insert(ticket, outcome);
+            }
+            Action::Drilled { ticket, .. } => {
+                if let Some(brain) = &mut self.hosts[host].brain {
+                    let open = brain.open.remove(&ticket);
+                    self.see(&Sight::Replied { host, known: open });
+                }
+                self.replies.insert(ticket, Ok("drilled".to_owned()));
             }
             Action::Exit => {
                 let open = self.hosts[host].brain.as_ref().map_or(0, |brain| brain.open.len());

@@ -13,8 +13,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
-    Action, Command, Decision, Drained, Drift, Event, GroupIndex, InterfaceIndex, Node, NodeSnapshot, Note,
-    Plan, Scope, Ticket, Timestamp, VipIndex,
+    Action, Command, Decision, Drained, Drift, Event, GroupIndex, InterfaceIndex, Leg, Node, NodeSnapshot,
+    Note, Plan, Scope, Ticket, Timestamp, VipIndex,
 };
 use vipdrift_platform::pipe::{MessagePipe, Received};
 use vipdrift_platform::poll::{Poller, Ready, Timer, Wake};
@@ -71,6 +71,8 @@ pub(super) enum Ask {
     Report(oneshot::Sender<HeartReport>),
     /// Move a group.
     Switchover { group: GroupIndex, to: Option<String>, answer: Answer },
+    /// Move a group there and back, and measure.
+    Drill { group: GroupIndex, to: Option<String>, stay: Duration, answer: oneshot::Sender<Drilled> },
     /// Make a node ineligible.
     Drain { scope: Scope, answer: Answer },
     /// Make it eligible again.
@@ -80,6 +82,8 @@ pub(super) enum Ask {
 }
 
 type Answer = oneshot::Sender<Result<String, String>>;
+/// What a drill has measured, or why there is nothing.
+pub(super) type Drilled = Result<Vec<Leg>, String>;
 
 /// Answer to [`Ask::Report`].
 #[derive(Debug)]
@@ -141,6 +145,7 @@ pub(super) struct Heart {
     /// Messages that the pipe would not take yet.
     waiting: VecDeque<Vec<u8>>,
     answers: HashMap<u64, Answer>,
+    drills: HashMap<u64, oneshot::Sender<Drilled>>,
     ticket: u64,
     late: Histogram,
     send_errors: u64,
@@ -189,6 +194,7 @@ impl Heart {
             outgoing: Outgoing::default(),
             waiting: VecDeque::new(),
             answers: HashMap::new(),
+            drills: HashMap::new(),
             ticket: 0,
             late: Histogram::new(),
             send_errors: 0,
@@ -401,6 +407,12 @@ impl Heart {
                     let ticket = self.ticket(answer);
                     self.handle(Event::Command(Command::Switchover { ticket, group, to }));
                 }
+                Ask::Drill { group, to, stay, answer } => {
+                    self.ticket += 1;
+                    self.drills.insert(self.ticket, answer);
+                    let ticket = Ticket(self.ticket);
+                    self.handle(Event::Command(Command::Drill { ticket, group, to, stay }));
+                }
                 Ask::Drain { scope, answer } => {
                     let ticket = self.ticket(answer);
                     self.handle(Event::Command(Command::Drain { ticket, scope }));
@@ -600,6 +612,13 @@ impl Heart {
             Action::Reply { ticket, outcome } => {
                 if let Some(answer) = self.answers.remove(&ticket.0) {
                     let _ = answer.send(outcome);
+                } else if let Some(answer) = self.drills.remove(&ticket.0) {
+                    let _ = answer.send(outcome.map(|_| Vec::new()));
+                }
+            }
+            Action::Drilled { ticket, legs } => {
+                if let Some(answer) = self.drills.remove(&ticket.0) {
+                    let _ = answer.send(Ok(legs));
                 }
             }
             Action::Exit => {

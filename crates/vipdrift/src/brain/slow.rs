@@ -11,7 +11,9 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use vipdrift_control::{Events, EventsRequest, Failure, Handler, NodeRequest, Request, Status, serve};
+use vipdrift_control::{
+    Drill, DrillRequest, Events, EventsRequest, Failure, Handler, NodeRequest, Request, Status, serve,
+};
 use vipdrift_core::{Drained, GroupIndex, Scope};
 use vipdrift_platform::poll::Wake;
 
@@ -211,6 +213,21 @@ impl Handler for Control {
             self.0.group(group)?;
         }
         Ok(Events { events: self.0.history.select(&request).await })
+    }
+
+    async fn drill(&self, request: DrillRequest) -> Result<Drill, Failure> {
+        let group = self.0.group(&request.group)?;
+        if let Some(to) = &request.to {
+            self.0.known_node(to)?;
+        }
+        let (answer, answered) = oneshot::channel();
+        let stay = Duration::from_millis(request.stay_ms).min(Drill::STAY);
+        self.0.ask(Ask::Drill { group, to: request.to, stay, answer })?;
+        let legs = match timeout(COMMAND, answered).await {
+            Ok(Ok(outcome)) => outcome.map_err(Failure::NotDone)?,
+            _ => return Err(Failure::Unavailable("no answer in time; it may still go on".into())),
+        };
+        Ok(status::drill(request.group, self.0.parts.resolved.name.clone(), &legs))
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp as WallTime};
 use vipdrift_checks::Report;
 use vipdrift_control as control;
 use vipdrift_core::{
-    CheckSnapshot, Effect, HealthSnapshot, NodeSnapshot, PeerSnapshot, PeerStateName, RoleName, Timestamp,
+    CheckSnapshot, DRILL_PACE, Effect, HealthSnapshot, Leg, NodeSnapshot, PeerSnapshot, PeerStateName,
+    RoleName, Timestamp,
 };
 use vipdrift_wire::heartbeat::Health;
 
@@ -188,6 +189,30 @@ fn check(check: &CheckSnapshot, report: Option<&Report>, clock: &WallClock) -> c
         output: report.map(|report| report.outcome.output.clone()).unwrap_or_default(),
         took_us: report.map(|report| u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX)),
         looks: report.map_or(0, |report| report.looks),
+    }
+}
+
+/// What a drill has measured.
+pub(super) fn drill(group: String, asked_from: String, legs: &[Leg]) -> control::Drill {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let leg = |leg: &Leg| control::DrillLeg {
+        from: leg.from.clone(),
+        to: leg.to.clone(),
+        longest_us: micros(leg.longest()),
+        vips: leg
+            .vips
+            .iter()
+            .map(|(address, longest)| control::DrillVip {
+                address: address.to_string(),
+                longest_us: micros(*longest),
+            })
+            .collect(),
+    };
+    control::Drill {
+        group,
+        asked_from,
+        asked_every_us: micros(DRILL_PACE),
+        legs: legs.iter().map(leg).collect(),
     }
 }
 

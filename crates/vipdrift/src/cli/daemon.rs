@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vipdrift_control::{Client, ClientError, NodeRequest, Status, SwitchoverRequest};
+use vipdrift_control::{Client, ClientError, DrillRequest, NodeRequest, Status, SwitchoverRequest};
 
 use super::{NOT_DONE, UNREACHABLE, Where, fail, refused, text};
 use crate::config::{self, plain};
@@ -34,6 +34,21 @@ pub(super) fn status(place: &Where, json: bool) -> u8 {
 pub(super) fn switchover(place: &Where, group: String, to: Option<String>) -> u8 {
     let request = SwitchoverRequest { group, to };
     with(place, MOVE, async |client| Ok(client.switchover(&request).await? + "\n"))
+}
+
+/// There and back, as this takes.
+pub(super) fn drill(place: &Where, group: String, to: Option<String>, stay: Duration, json: bool) -> u8 {
+    let stay_ms = u64::try_from(stay.as_millis()).unwrap_or(u64::MAX);
+    let request = DrillRequest { group, to, stay_ms };
+    with(place, MOVE, async |client| {
+        let drill = client.drill(&request).await?;
+        if json {
+            return serde_json::to_string(&drill)
+                .map(|text| text + "\n")
+                .map_err(|error| ClientError::Broken(error.to_string()));
+        }
+        Ok(text::drill(&drill))
+    })
 }
 
 pub(super) fn drain(place: &Where, node: Option<String>, group: Option<String>) -> u8 {

@@ -96,6 +96,24 @@ enum Command {
         #[command(flatten)]
         report: Report,
     },
+    /// Move a group to another node and back, and measure how long nobody answers for its VIPs
+    #[command(
+        after_help = "Examples:\n  vipdrift drill web\n  vipdrift drill web --to bravo --stay 10s --json\n\n\
+                            The clients go along: it is a switchover there and one back. Nothing is moved unless the VIPs \
+                            are answered for. Asked for by ARP and Neighbor Discovery every millisecond, from this node."
+    )]
+    Drill {
+        /// Name of the group
+        group: String,
+        /// Name of the node that takes it for a while [default: the next healthy one]
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// How long it stays there, 30s at most
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = stay)]
+        stay: std::time::Duration,
+        #[command(flatten)]
+        report: Report,
+    },
     /// Make a node ineligible, for maintenance; what it holds goes to the next healthy node
     #[command(after_help = "Examples:\n  vipdrift drain && systemctl restart nginx; vipdrift undrain\n  \
                             vipdrift drain bravo --group web\n\n\
@@ -266,6 +284,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Key(args) => key::run(args.out.as_deref()),
         Command::Switchover(args) => daemon::switchover(&args.place, args.group, args.to),
+        Command::Drill { group, to, stay, report } => {
+            daemon::drill(&report.place, group, to, stay, report.json)
+        }
         Command::Why { group, last, report } => events::why(&report.place, &group, last, report.json),
         Command::Events { group, last, follow, report } => {
             events::events(&report.place, group, last, follow, report.json)
@@ -317,6 +338,15 @@ fn run(args: Run) -> u8 {
         Err(error @ NotStarted::Usage(_)) => fail(USAGE, &error.to_string()),
         Err(error @ NotStarted::Machine(_)) => fail(NOT_DONE, &error.to_string()),
     }
+}
+
+/// How long a drill stays away.
+fn stay(text: &str) -> Result<std::time::Duration, String> {
+    let stay = config::duration::parse(text)?;
+    if stay > vipdrift_control::Drill::STAY {
+        return Err("at most 30s: for longer there is `vipdrift switchover`".to_owned());
+    }
+    Ok(stay)
 }
 
 fn config_file(named: Option<PathBuf>) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use vipdrift_control::{
-    Check, CheckEffect, CheckState, Group, GroupRole, Health, HealthState, Peer, PeerConfiguration,
+    Check, CheckEffect, CheckState, Drill, Group, GroupRole, Health, HealthState, Peer, PeerConfiguration,
     PeerState, Status,
 };
 
@@ -50,6 +50,26 @@ pub(crate) fn status(status: &Status) -> String {
             let _ = writeln!(out, "degraded: {why}");
         }
     }
+    out
+}
+
+/// What a drill has measured, in a few lines.
+pub(super) fn drill(drill: &Drill) -> String {
+    let ms = |us: u64| format!("{}.{} ms", us / 1000, us % 1000 / 100);
+    let mut out = String::new();
+    for leg in &drill.legs {
+        let vips = leg.vips.iter().map(|vip| format!("{} {}", vip.address, ms(vip.longest_us)));
+        let (from, to) = (&leg.from, &leg.to);
+        let vips = vips.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            out,
+            "{}: {from} -> {to}: {} without an answer at most ({vips})",
+            drill.group,
+            ms(leg.longest_us)
+        );
+    }
+    let _ =
+        writeln!(out, "asked on the segment every {}, from {}", ms(drill.asked_every_us), drill.asked_from);
     out
 }
 

@@ -130,6 +130,7 @@ impl Said {
             | Action::SendEcho { .. }
             | Action::Beat { .. }
             | Action::Words(_)
+            | Action::Drilled { .. }
             | Action::Remember(_) => None,
         }
     }
@@ -243,6 +244,15 @@ impl Hash {
                 self.bytes(outcome.as_ref().unwrap_or_else(|why| why).as_bytes());
             }
             Action::Exit => self.word(11),
+            Action::Drilled { ticket, legs } => {
+                self.word(12);
+                self.word(ticket.0);
+                for leg in legs {
+                    self.bytes(leg.from.as_bytes());
+                    self.bytes(leg.to.as_bytes());
+                    leg.vips.iter().for_each(|(_, longest)| self.word(longest.as_nanos() as u64));
+                }
+            }
         }
     }
 }

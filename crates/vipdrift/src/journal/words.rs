@@ -132,6 +132,7 @@ impl Names<'_> {
                     Some(to) => format!("command: switchover {} to {to}", self.group(*group)),
                     None => format!("command: switchover {}", self.group(*group)),
                 },
+                Command::Drill { group, .. } => format!("command: drill {}", self.group(*group)),
                 Command::Drain { .. } => "command: drain".to_owned(),
                 Command::Undrain { .. } => "command: undrain".to_owned(),
                 Command::Shutdown => "command: shut down".to_owned(),

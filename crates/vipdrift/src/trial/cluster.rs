@@ -8,7 +8,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use vipdrift_control::{Client as Control, GroupRole, NodeRequest, PeerState, Status, SwitchoverRequest};
+use vipdrift_control::{
+    Client as Control, Drill, DrillRequest, GroupRole, NodeRequest, PeerState, Status, SwitchoverRequest,
+};
 use vipdrift_lab::{Host, Lab, Process};
 
 use super::TrialError;
@@ -291,6 +293,14 @@ impl Cluster {
     pub fn switchover(&self, index: usize, group: &str, to: Option<&str>) -> Result<String, TrialError> {
         let request = SwitchoverRequest { group: group.to_owned(), to: to.map(str::to_owned) };
         self.ask(index, |control, runtime| runtime.block_on(control.switchover(&request)))
+    }
+
+    /// Moves a group there and back by a command to the daemon on node `index`.
+    ///
+    /// # Errors
+    /// The daemon's refusal or silence.
+    pub fn drill(&self, index: usize, request: &DrillRequest) -> Result<Drill, TrialError> {
+        self.ask(index, |control, runtime| runtime.block_on(control.drill(request)))
     }
 
     /// Drains or undrains a node.

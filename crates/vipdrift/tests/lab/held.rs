@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use vipdrift_control::{GroupRole, HealthState, NodeRequest};
+use vipdrift_control::{DrillRequest, GroupRole, HealthState, NodeRequest};
 
 use crate::support::{PATIENCE, WEB, cluster, holder, settle, wait, with};
 
@@ -109,6 +109,35 @@ pub(crate) fn drain_and_undrain() {
     cluster.drain(active, false).unwrap();
     settle(&cluster);
     assert_eq!(cluster.status(active).unwrap().groups[0].role, GroupRole::Standby, "sticky");
+}
+
+/// From the holder, from the heir and from a third node; the clients' own outage is measured beside.
+pub(crate) fn drill_measures_there_and_back() {
+    let cluster = cluster();
+    let home = holder(&cluster);
+    for (asked, to) in
+        [(home, (home + 1) % 3), ((home + 1) % 3, (home + 1) % 3), ((home + 2) % 3, (home + 1) % 3)]
+    {
+        let since = Instant::now();
+        let node = |index: usize| cluster.nodes[index].name.clone();
+        let request = DrillRequest { group: "web".into(), to: Some(node(to)), stay_ms: 300 };
+        let drill =
+            cluster.drill(asked, &request).unwrap_or_else(|why| panic!("{why}: {}", cluster.describe()));
+        assert_eq!(drill.asked_from, node(asked));
+        let ways: Vec<_> = drill.legs.iter().map(|leg| (leg.from.clone(), leg.to.clone())).collect();
+        assert_eq!(ways, [(node(home), node(to)), (node(to), node(home))]);
+        for leg in &drill.legs {
+            assert_eq!(leg.vips.len(), 2, "one of each family: {leg:?}");
+            assert!(leg.vips.iter().all(|vip| vip.longest_us > 0 && vip.longest_us < 1_000_000), "{leg:?}");
+            println!("asked from {}: {leg:?}", drill.asked_from);
+        }
+        wait(&cluster, "back home", |c| c.holder(WEB[0]) == Some(home));
+        assert!(cluster.lab.observer().two_holders(WEB[0], since).is_zero(), "{}", cluster.describe());
+        settle(&cluster);
+    }
+    let unknown = DrillRequest { group: "wbe".into(), to: None, stay_ms: 0 };
+    let refused = cluster.drill(home, &unknown).unwrap_err().to_string();
+    assert!(refused.contains("did you mean `web`?"), "{refused}");
 }
 
 /// One group, on another node, by a command to a third; and it is still so after a restart there.

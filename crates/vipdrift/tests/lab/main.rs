@@ -53,6 +53,7 @@ vipdrift_lab::tests![
     foreign_holder_of_one_vip_among_many_is_noticed,
     random_loss_moves_nothing,
     drain_and_undrain,
+    drill_measures_there_and_back,
     drain_one_group_on_another_node,
     drain_during_a_partition,
     drained_survives_a_restart,
