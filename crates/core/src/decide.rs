@@ -395,11 +395,12 @@ impl Node {
         })
     }
 
-    /// This node has listened long enough, was not away, and knows that its link works.
+    /// This node has listened long enough, was not away, knows that its link works, and has looked at its services.
     pub(crate) fn is_ready(&self, group: usize) -> bool {
         !self.listening
             && self.away.is_none()
             && self.interfaces[self.config.groups[group].interface.0].proven
+            && !self.awaits_checks(group)
     }
 
     // ---- Facts about this node --------------------------------------------------------------------------------
@@ -507,6 +508,8 @@ impl Node {
         let role = match (&g.state, self.idle_role(group)) {
             (State::Active, _) => Role::Active,
             (_, RoleName::Drained) => Role::Drained,
+            // Others wait for what is not known yet when the cluster starts, and not in a takeover.
+            (_, RoleName::Fault) if self.only_awaits_checks(group) => Role::Standby,
             (_, RoleName::Fault) => Role::Fault,
             (_, RoleName::Standby | RoleName::Active) => Role::Standby,
         };

@@ -22,12 +22,14 @@ pub(crate) struct Check {
     pub(crate) since: Timestamp,
     /// It has had a result.
     pub(crate) reported: bool,
+    /// It has, or an earlier brain knew one, or none is needed: what is said of it is not for want of a look.
+    pub(crate) known: bool,
 }
 
 impl Check {
     pub(crate) fn new(passing: bool) -> Self {
         let failing = if passing { None } else { Some("no result yet".to_owned()) };
-        Self { failing, since: Timestamp::ZERO, reported: false }
+        Self { failing, since: Timestamp::ZERO, reported: false, known: passing }
     }
 }
 
@@ -39,16 +41,24 @@ impl Node {
             let group = self.groups[config.group.0].id.0;
             let known = failing.iter().find(|known| known.group == group && known.check == config.name);
             check.failing = known.map(|known| known.why.clone());
+            check.known = true;
         }
     }
 
     pub(crate) fn on_check(&mut self, index: usize, failing: Option<String>) {
         let Some(check) = self.checks.get_mut(index) else { return };
+        let first = !std::mem::replace(&mut check.known, true);
         let (fails, reported) = (failing.is_some(), std::mem::replace(&mut check.reported, true));
         let changed = check.failing.is_some() != fails;
         if changed || !reported {
             check.since = self.now;
         }
+        if first {
+            let group = self.config.checks[index].group.0;
+            self.touch(group);
+            self.revisit(group);
+        }
+        let check = &mut self.checks[index];
         if check.failing == failing {
             return;
         }
@@ -89,9 +99,25 @@ impl Node {
         })
     }
 
+    /// A check of the group has not been looked at yet.
+    pub(crate) fn awaits_checks(&self, group: usize) -> bool {
+        self.groups[group].checks.iter().any(|&index| !self.checks[index].known)
+    }
+
+    /// Nothing is known to be wrong: all that keeps this node from the group are looks that are still to come.
+    pub(crate) fn only_awaits_checks(&self, group: usize) -> bool {
+        let unknown =
+            |index: &usize| !self.checks[*index].known && self.config.checks[*index].effect == Effect::Fault;
+        let awaited = self.groups[group].checks.iter().filter(|index| unknown(index)).count();
+        awaited > 0 && self.faults(group).len() == awaited
+    }
+
     /// Some check says that this node should hold the group only if no other can.
     pub(crate) fn is_demoted(&self, group: usize) -> bool {
-        self.failing_checks(group, Effect::Demote).next().is_some()
+        self.groups[group].checks.iter().any(|&index| {
+            let check = &self.checks[index];
+            self.config.checks[index].effect == Effect::Demote && check.known && check.failing.is_some()
+        })
     }
 
     /// The same of any node.

@@ -194,3 +194,36 @@ fn a_brain_that_resumes_knows_what_the_last_one_knew() {
     assert_eq!(checks[HTTP].failing, None, "passing until something else is heard");
     assert_eq!(checks[LOAD].failing.as_deref(), Some("load 90"));
 }
+
+/// A preferred node whose services have not been looked at yet is waited for when a cluster starts: it says that it is
+/// about to know. What is known to fail is not waited for.
+#[test]
+fn what_has_not_been_looked_at_yet_is_no_fault_for_others() {
+    for (effect, name) in [(crate::Effect::Fault, "fault"), (crate::Effect::Demote, "demote")] {
+        let mut config = config(Switchover::Strict, OccupiedPolicy::Wait);
+        config.checks[HTTP].initially_passing = false;
+        config.checks[HTTP].effect = effect;
+        let now = Timestamp::from_nanos(1_000_000_000);
+        let start = Start::Fresh { drained: Drained::default() };
+        let mut node = Node::new(config, 1, start, now);
+        while node.poll_action().is_some() {}
+        let mut give = |event: Event<'_>| {
+            node.handle(event, now);
+            while node.poll_action().is_some() {}
+            let said = node.describe(0);
+            (said.role, said.proving, said.demoted)
+        };
+        let facts = crate::bench::facts();
+        let said = give(Event::Link { interface: crate::InterfaceIndex(0), facts });
+        assert_eq!(said, (Role::Standby, true, false), "{name}: not known yet");
+        let said = give(Event::Check { check: CheckIndex(HTTP), failing: Some("refused".into()) });
+        let known = if effect == crate::Effect::Fault {
+            (Role::Fault, true, false)
+        } else {
+            (Role::Standby, true, true)
+        };
+        assert_eq!(said, known, "{name}: known to fail");
+        let said = give(Event::Check { check: CheckIndex(HTTP), failing: None });
+        assert_eq!(said, (Role::Standby, true, false), "{name}: passes");
+    }
+}
