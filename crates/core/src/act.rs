@@ -211,9 +211,15 @@ impl Node {
     }
 
     fn fail_mount(&mut self, group: usize, error: String) {
+        let fault = format!("mount failed: {error}");
+        self.note_mount_fault(group, fault.clone());
+        self.release(group, None, fault, Vec::new());
+    }
+
+    /// This node could not become active. It is in fault for a while, ever longer.
+    pub(crate) fn note_mount_fault(&mut self, group: usize, fault: String) {
         let failures = self.groups[group].mount_failures;
         let pause = (RETRY_FIRST * 2u32.saturating_pow(failures)).min(RETRY_MAX);
-        let fault = format!("mount failed: {error}");
         self.groups[group].mount_failures = failures + 1;
         self.groups[group].mount_fault = Some(fault.clone());
         self.timers.set(Timer::Retry(group), self.now + pause);
@@ -221,7 +227,6 @@ impl Node {
         self.warn(format!("{name}: {fault}; next try in {}", crate::node::spell(pause)));
         let id = self.config.id;
         self.fail_waiting(group, id, &fault);
-        self.release(group, None, fault, Vec::new());
     }
 
     // ---- Planned moves ----------------------------------------------------------------------------------------
@@ -379,7 +384,7 @@ impl Node {
 
     /// Moves a group to an heir that [`Node::plan_move`] has named.
     pub(crate) fn start_move(&mut self, group: usize, heir: NodeId, client: Client) {
-        let until = self.now + SWITCHOVER_LIMIT;
+        let until = self.now + SWITCHOVER_LIMIT + self.config.groups[group].gate.unwrap_or_default();
         self.groups[group].waiting.push(Waiting { client, heir, until });
         self.timers.set_sooner(Timer::Waiting(group), until);
         if matches!(self.groups[group].state, State::Active) {

@@ -52,6 +52,27 @@ pub enum Action {
     Words(Words),
     /// Hand the keeper what the next brain must know.
     Remember(Carry),
+    /// Run the program that has to succeed before this node mounts a group's VIPs. Answered by
+    /// [`crate::Event::Prepared`].
+    Prepare {
+        /// Which group.
+        group: GroupIndex,
+        /// Tells this time from others.
+        number: u64,
+        /// The term that is to come.
+        term: u64,
+        /// Why it is claimed.
+        reason: String,
+    },
+    /// The VIPs are not mounted after all: whatever has been prepared is to be as it is for this role.
+    Unprepare {
+        /// Which group.
+        group: GroupIndex,
+        /// The role of this node.
+        role: RoleName,
+        /// The highest term known.
+        term: u64,
+    },
     /// Keep this decision, with its evidence.
     Record(Decision),
     /// Tell the log.

@@ -123,6 +123,8 @@ pub(crate) struct Done {
     pub(crate) exited: bool,
     pub(crate) carry: Option<Carry>,
     pub(crate) legs: Vec<crate::Leg>,
+    /// What was to be prepared, by number, or undone.
+    pub(crate) prepared: Vec<Option<u64>>,
     /// What was asked of each puppet, and told it of its errands, with each heartbeat.
     pub(crate) sent: Vec<(usize, Option<Errand>, Option<ErrandOutcome>)>,
 }
@@ -195,6 +197,7 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
             references: vec![Reference::Auto],
             isolated: IsolatedPolicy::Release,
             all_unhealthy: AllUnhealthy::Keep,
+            gate: None,
         }],
         checks: [("http", Effect::Fault), ("load", Effect::Demote)]
             .map(|(name, effect)| CheckConfig {
@@ -220,9 +223,12 @@ pub(crate) fn facts() -> LinkFacts {
 
 impl Bench {
     pub(crate) fn new(switchover: Switchover, occupied: OccupiedPolicy) -> Self {
+        Self::with(config(switchover, occupied))
+    }
+
+    pub(crate) fn with(config: NodeConfig) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000);
-        let node =
-            Node::new(config(switchover, occupied), 4711, Start::Fresh { drained: Drained::default() }, now);
+        let node = Node::new(config, 4711, Start::Fresh { drained: Drained::default() }, now);
         let mut bench = Self {
             node,
             twin: None,
@@ -435,6 +441,8 @@ impl Bench {
             }
             Action::Exit => self.done.exited = true,
             Action::Remember(carry) => self.done.carry = Some(carry),
+            Action::Prepare { number, .. } => self.done.prepared.push(Some(number)),
+            Action::Unprepare { .. } => self.done.prepared.push(None),
             Action::SendEcho { .. } | Action::Words(_) => {}
         }
     }

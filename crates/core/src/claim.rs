@@ -29,6 +29,7 @@ impl Node {
     pub(crate) fn consider_claim(&mut self, group: usize) {
         let eligible = self.is_eligible(group);
         if let Some(holder) = self.holder(group) {
+            self.shut_gate(group);
             if self.groups[group].verifications == 0 {
                 self.timers.set_sooner(Timer::Verify(group), self.now + self.verify_after(group));
             }
@@ -41,7 +42,7 @@ impl Node {
                 self.groups[group].offer_taken = Some(id);
                 let reason = format!("{} hands over without a gap", self.peers[holder].name);
                 let despite = self.peers[holder].remote(self.groups[group].id).and_then(|state| state.mac);
-                return self.begin_mounting(group, Because { reason, evidence: Vec::new(), despite });
+                return self.claim(group, Because { reason, evidence: Vec::new(), despite });
             }
             if self.peers[holder].remote(self.groups[group].id).is_some_and(|state| self.is_offered(state)) {
                 // It may soon be seen to live.
@@ -56,11 +57,13 @@ impl Node {
         }
         self.stop_verifying(group);
         if !eligible {
+            self.shut_gate(group);
             self.groups[group].idle_since = None;
             self.stop_asking(group);
             return;
         }
-        let ready = self.is_ready(group) && self.candidate(group) == Some(self.config.id);
+        let preparing = self.is_preparing(group);
+        let ready = self.is_ready(group) && (preparing || self.candidate(group) == Some(self.config.id));
         if self.takes_released(group, ready) {
             return;
         }
@@ -76,6 +79,11 @@ impl Node {
             verdict = Verdict::Free;
         }
         let free = verdict == Verdict::Free && self.is_ready(group);
+        if self.awaits_gate(group) {
+            // Asked all the while, but nothing comes of it yet.
+            self.groups[group].free_since = None;
+            return;
+        }
         if free && (ready || self.is_left_idle(group)) {
             return self.consider_free(group);
         }
@@ -84,9 +92,17 @@ impl Node {
             self.groups[group].occupancy.pause();
         }
         if let Verdict::Occupied(answer) = verdict {
+            self.shut_gate(group);
             self.groups[group].idle_since = None;
             self.consider_occupied(group, answer, ready);
         }
+    }
+
+    /// Both this node and a peer prepare to be active, and this node comes first.
+    pub(crate) fn goes_first(&self, peer: usize, group: usize) -> bool {
+        let state = self.peers[peer].remote(self.groups[group].id);
+        let prepares = state.is_some_and(|state| !state.mounted && state.role == Role::Standby);
+        prepares && self.is_preparing(group) && !self.comes_before(group, peer)
     }
 
     /// A node that is not heard was yielded to and has claimed a VIP lately. Whatever keeps it from being heard may keep
@@ -159,11 +175,12 @@ impl Node {
             return false;
         }
         let old = age > self.tuning.patience() || self.is_late(group);
-        if !ready || !released.ours || old || self.foreign_answer(group).is_some() {
+        if self.awaits_gate(group) || !ready || !released.ours || old || self.foreign_answer(group).is_some()
+        {
             return false;
         }
         let because = self.explain_claim(group, &Ground::Released(released));
-        self.begin_mounting(group, because);
+        self.claim(group, because);
         true
     }
 
@@ -207,7 +224,7 @@ impl Node {
             return self.timers.set_sooner(Timer::Revisit(group), until);
         }
         let because = self.explain_claim(group, &Ground::Free);
-        self.begin_mounting(group, because);
+        self.claim(group, because);
     }
 
     /// Nodes that come before this one, and are not heard though their machines live, may be about to take the group
@@ -277,7 +294,7 @@ impl Node {
                     let mut because = self.explain_claim(group, &Ground::Answered(answer));
                     because.reason =
                         format!("{named} dead: its MAC still answers for {address}, but not its machine");
-                    self.begin_mounting(group, because);
+                    self.claim(group, because);
                 } else if self.peers[peer].kernel.ask_echo(now) {
                     for to in self.peers[peer].addresses.clone() {
                         self.act(crate::Action::SendEcho { to });
@@ -287,7 +304,7 @@ impl Node {
             None if overrules && foreign_for >= self.tuning.dead + self.head_start(group) => {
                 let mut because = self.explain_claim(group, &Ground::Answered(answer));
                 because.reason = format!("{reason}, claimed as configured");
-                self.begin_mounting(group, because);
+                self.claim(group, because);
             }
             None => {}
         }

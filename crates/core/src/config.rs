@@ -127,6 +127,8 @@ pub struct GroupConfig {
     pub isolated: IsolatedPolicy,
     /// What an active node does whose checks fail while nobody else is healthy.
     pub all_unhealthy: AllUnhealthy,
+    /// A program has to succeed before this node mounts the VIPs, within this time.
+    pub gate: Option<Duration>,
 }
 
 /// A health check, as far as decisions are concerned: somebody else runs it.

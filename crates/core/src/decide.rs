@@ -264,7 +264,9 @@ impl Node {
     /// The peer that holds the group, or is about to, as far as is known.
     pub(crate) fn holder(&self, group: usize) -> Option<usize> {
         (0..self.peers.len())
-            .filter(|&peer| self.peers[peer].is_up() && self.holds(peer, group))
+            .filter(|&peer| {
+                self.peers[peer].is_up() && self.holds(peer, group) && !self.goes_first(peer, group)
+            })
             .max_by_key(|&peer| self.peers[peer].remote(self.groups[group].id).map_or(0, |state| state.term))
     }
 
@@ -533,6 +535,7 @@ impl Node {
             term: if g.wants_vips() || matches!(g.state, State::Releasing { .. }) { g.reign } else { g.term },
             mounted,
             claiming: matches!(g.state, State::Mounting { .. })
+                || matches!(g.state, State::Standby) && self.is_preparing(group)
                 || matches!((&g.state, &g.request), (State::Standby, Some(_))),
             proving: matches!(g.state, State::Proving { .. }) || !self.is_ready(group),
             demoted: self.is_demoted(group),

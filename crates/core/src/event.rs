@@ -69,6 +69,15 @@ pub enum Event<'a> {
         /// Why it fails, in a line; `None`: it passes.
         failing: Option<String>,
     },
+    /// The program has ended that [`crate::Action::Prepare`] asked for.
+    Prepared {
+        /// Which group.
+        group: GroupIndex,
+        /// Which time.
+        number: u64,
+        /// Why this node is not to be active.
+        outcome: Result<(), String>,
+    },
     /// The keeper or the driver saw time go missing (suspend, a frozen machine), or the keeper was late.
     ClockGap {
         /// About how much.

@@ -20,6 +20,7 @@ use vipdrift_wire::heartbeat::{GroupId, GroupState, NodeId, Role};
 use crate::action::Plan;
 use crate::config::VipIndex;
 use crate::drain::Client;
+use crate::gate::Gate;
 use crate::occupancy::{Answer, Occupancy};
 use crate::snapshot::RoleName;
 use crate::time::Timestamp;
@@ -156,6 +157,7 @@ pub(crate) struct Group {
     pub(crate) refused: BTreeMap<NodeId, Refused>,
     pub(crate) request: Option<Request>,
     pub(crate) waiting: Vec<Waiting>,
+    pub(crate) gate: Gate,
     /// Why the last mount failed.
     pub(crate) mount_fault: Option<String>,
     pub(crate) mount_failures: u32,
@@ -216,6 +218,7 @@ impl Group {
             refused: BTreeMap::new(),
             request: None,
             waiting: Vec::new(),
+            gate: Gate::Shut,
             mount_fault: None,
             mount_failures: 0,
             drained: false,

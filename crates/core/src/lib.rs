@@ -21,6 +21,7 @@ mod drain;
 mod drill;
 mod event;
 mod exchange;
+mod gate;
 mod group;
 mod health;
 mod interface;

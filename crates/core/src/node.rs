@@ -90,6 +90,8 @@ pub struct Node {
     pub(crate) sent: Vec<Sent>,
     pub(crate) last_errand: u32,
     pub(crate) drill: Option<Drill>,
+    /// How often a program was run before a mount.
+    pub(crate) gates: u64,
     pub(crate) leaving: bool,
     pub(crate) exited: bool,
     pub(crate) keeper_gone: bool,
@@ -204,6 +206,7 @@ impl Node {
             sent: Vec::new(),
             last_errand: 0,
             drill: None,
+            gates: 0,
             leaving: false,
             exited: false,
             keeper_gone: false,
@@ -307,6 +310,7 @@ impl Node {
             }
             Event::Drifted { vip, drift } => self.on_drift(vip, drift),
             Event::Check { check, failing } => self.on_check(check.0, failing),
+            Event::Prepared { group, number, outcome } => self.on_prepared(group.0, number, outcome),
             Event::ClockGap { missing } => self.go_away(missing),
             Event::SlowSide { alive } => self.slow_side_alive = alive,
             Event::KeeperGone => self.on_keeper_gone(),
@@ -466,6 +470,7 @@ impl Node {
                 Timer::Ask(group) => self.on_ask_due(group),
                 Timer::Announce(group) => self.on_announce_due(group),
                 Timer::Verify(group) => self.on_verify_due(group),
+                Timer::Gate(group) => self.on_gate_due(group),
                 Timer::Handover(group) => self.on_handover_overdue(group),
                 Timer::Waiting(group) => self.on_waiting_overdue(group),
                 Timer::Retry(group) => {

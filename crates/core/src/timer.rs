@@ -48,6 +48,8 @@ pub(crate) enum Timer {
     Verify(usize),
     /// An heir that was to mount first has taken too long.
     Handover(usize),
+    /// A program that is run before a mount has taken too long.
+    Gate(usize),
     /// Somebody has waited long enough for a planned move.
     Waiting(usize),
     /// A group may go back to a preferred node.
@@ -80,6 +82,7 @@ impl Timer {
             Self::Announce(_) => "announce",
             Self::Verify(_) => "verify",
             Self::Handover(_) => "handover",
+            Self::Gate(_) => "gate",
             Self::Waiting(_) => "waiting",
             Self::Failback(_) => "failback",
             Self::Retry(_) => "retry",

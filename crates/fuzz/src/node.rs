@@ -458,7 +458,11 @@ impl World {
                 self.exited = true;
                 assert!(self.tickets.values().all(|answered| *answered), "ends and owes an answer");
             }
-            Action::SendEcho { .. } | Action::Beat { .. } | Action::Remember(_) => {}
+            Action::SendEcho { .. }
+            | Action::Beat { .. }
+            | Action::Remember(_)
+            | Action::Prepare { .. }
+            | Action::Unprepare { .. } => {}
         }
     }
 }
@@ -535,6 +539,7 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
                 vec![Reference::Auto]
             },
             isolated: if bit(7) { IsolatedPolicy::Keep } else { IsolatedPolicy::Release },
+            gate: None,
             all_unhealthy: if bit(3) { AllUnhealthy::Release } else { AllUnhealthy::Keep },
         }],
         checks: [("http", Effect::Fault), ("load", Effect::Demote)]

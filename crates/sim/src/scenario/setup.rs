@@ -312,6 +312,7 @@ impl Setup {
                 References::Named => vec![Reference::Address(IpAddr::V4(CLIENT))],
                 References::Nobody => vec![],
             },
+            gate: None,
             all_unhealthy: if group.release_unhealthy { AllUnhealthy::Release } else { AllUnhealthy::Keep },
             isolated: if group.keep_isolated { IsolatedPolicy::Keep } else { IsolatedPolicy::Release },
         }

@@ -463,6 +463,8 @@ impl World {
                 }
                 self.replies.insert(ticket, outcome);
             }
+            // No simulated group has a gate.
+            Action::Prepare { .. } | Action::Unprepare { .. } => {}
             Action::Drilled { ticket, .. } => {
                 if let Some(brain) = &mut self.hosts[host].brain {
                     let open = brain.open.remove(&ticket);

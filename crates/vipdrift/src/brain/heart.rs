@@ -621,6 +621,15 @@ impl Heart {
                     let _ = answer.send(Ok(legs));
                 }
             }
+            Action::Prepare { group, number, term, reason } => match &self.parts.services {
+                Some(services) => services.prepare(group, number, term, reason),
+                None => self.parts.log.warning("a hook is to run, and there is nobody to run it"),
+            },
+            Action::Unprepare { group, role, term } => {
+                if let Some(services) = &self.parts.services {
+                    services.unprepare(group, role, term);
+                }
+            }
             Action::Exit => {
                 self.say(&ToKeeper::Exit);
                 self.ended = true;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vipdrift_checks::Report;
-use vipdrift_core::{CheckIndex, Decision, Event, Node, Timestamp};
+use vipdrift_core::{CheckIndex, Decision, Event, GroupIndex, Node, RoleName, Timestamp};
 use vipdrift_platform::pipe::{MessagePipe, Received};
 
 use crate::config::{Resolved, ServiceCheck};
@@ -80,6 +80,9 @@ impl Services {
                 Some(None)
             }
             FromRunner::Pulse => Some(None),
+            FromRunner::Prepared { group, number, outcome } => {
+                Some(Some(Event::Prepared { group: GroupIndex(group), number, outcome }))
+            }
             FromRunner::Report { check, report } => {
                 let event = event(check, &report);
                 if let Some((seen, _)) = self.seen.get_mut(check)
@@ -129,7 +132,20 @@ impl Services {
             to: decision.to,
             term: decision.term,
             reason: decision.reason.clone(),
+            before: None,
         });
+    }
+
+    /// Has the hook run that is to succeed before this node is active.
+    pub(super) fn prepare(&self, group: GroupIndex, number: u64, term: u64, reason: String) {
+        let (from, to) = (RoleName::Standby, RoleName::Active);
+        self.say(Turn { group: group.0, from, to, term, reason, before: Some(number) });
+    }
+
+    /// The node is not active after all, and has this role.
+    pub(super) fn unprepare(&self, group: GroupIndex, role: RoleName, term: u64) {
+        let reason = "not active after all".to_owned();
+        self.say(Turn { group: group.0, from: RoleName::Standby, to: role, term, reason, before: None });
     }
 
     /// Tells a runner that has not been told by then.
@@ -148,6 +164,7 @@ impl Services {
                 to: state.role,
                 term: state.term,
                 reason: state.reason,
+                before: None,
             });
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vipdrift_core::Reference;
+use vipdrift_core::{Reference, Switchover};
 
 use super::duration::show;
 use super::file::{Config, GroupEntry, Lease, Prefer};
@@ -20,6 +20,7 @@ pub(crate) fn find(config: &Config, problems: &Problems) {
         prefer(config, group, problems);
         interface(config, group, problems);
         checks(group, problems);
+        gate(group, problems);
         for reference in &group.references {
             if let Reference::Address(address) = reference.get_ref()
                 && let Some(what) = holders.get(address)
@@ -220,6 +221,22 @@ fn checks(group: &GroupEntry, problems: &Problems) {
                 .help("give each a `name`"),
             );
         }
+    }
+}
+
+/// An heir that mounts before the holder has let go cannot wait for a program first: the holder waits for it.
+fn gate(group: &GroupEntry, problems: &Problems) {
+    let gated = group.hooks.as_ref().is_some_and(|hooks| hooks.before_active.is_some());
+    if gated && group.switchover == Switchover::Hitless {
+        let name = group.name.get_ref();
+        problems.add(
+            Problem::at(
+                group.name.span(),
+                format!("group `{name}` cannot be hitless and have a `before_active` hook"),
+                "both in this group",
+            )
+            .help("a hitless heir mounts at once; leave out `before_active`, or switchover = \"hitless\""),
+        );
     }
 }
 

@@ -105,10 +105,14 @@ impl Settings {
         add("isolated", isolated);
         add("as_source", as_source);
         add("all_unhealthy", all_unhealthy);
-        if let Some(Hooks { active, standby, fault, drained, timeout, user }) = hooks {
-            for (key, hook) in
-                [("active", active), ("standby", standby), ("fault", fault), ("drained", drained)]
-            {
+        if let Some(Hooks { before_active, active, standby, fault, drained, timeout, user }) = hooks {
+            for (key, hook) in [
+                ("before_active", before_active),
+                ("active", active),
+                ("standby", standby),
+                ("fault", fault),
+                ("drained", drained),
+            ] {
                 if let Some(command) = hook {
                     add(&format!("hooks {key}"), command);
                 }

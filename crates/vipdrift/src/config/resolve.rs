@@ -136,6 +136,7 @@ impl Resolved {
             references: group.references.iter().map(|r| *r.get_ref()).collect(),
             isolated: group.isolated,
             all_unhealthy: group.all_unhealthy,
+            gate: group.hooks.as_ref().and_then(Hooks::gate),
         });
         let index = GroupIndex(self.groups.len() - 1);
         self.hooks.push(group.hooks.clone());

@@ -32,6 +32,8 @@ pub(crate) struct CheckEntry {
 /// `[group.hooks]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hooks {
+    /// Has to succeed before the VIPs are mounted.
+    pub(crate) before_active: Option<Vec<String>>,
     pub(crate) active: Option<Vec<String>>,
     pub(crate) standby: Option<Vec<String>>,
     pub(crate) fault: Option<Vec<String>>,
@@ -40,6 +42,13 @@ pub(crate) struct Hooks {
     pub(crate) timeout: Duration,
     /// As whom they run, if that is said.
     pub(crate) user: Option<String>,
+}
+
+impl Hooks {
+    /// How long a claim waits for `before_active`: one that runs already has its time first.
+    pub(crate) fn gate(&self) -> Option<Duration> {
+        self.before_active.as_ref().map(|_| self.timeout * 2 + SECOND)
+    }
 }
 
 /// What a check can look at. `service` is for Windows.
@@ -240,12 +249,13 @@ fn status(text: &str) -> Result<RangeInclusive<u16>, String> {
 
 /// Hooks that are read.
 pub(super) fn hooks(section: &Section<'_>) -> Hooks {
-    let [active, standby, fault, drained] = ["active", "standby", "fault", "drained"]
-        .map(|key| section.get(key).and_then(|_| command(section, key)));
+    let [before_active, active, standby, fault, drained] =
+        ["before_active", "active", "standby", "fault", "drained"]
+            .map(|key| section.get(key).and_then(|_| command(section, key)));
     let timeout = in_range(section, "timeout").unwrap_or(Duration::from_secs(30));
     let user = section.parsed("user", user_name).map(Spanned::into_inner);
     section.finish();
-    Hooks { active, standby, fault, drained, timeout, user }
+    Hooks { before_active, active, standby, fault, drained, timeout, user }
 }
 
 /// A program by its absolute path, and its arguments.

@@ -219,6 +219,7 @@ const CASES: &[Case] = &[
     (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\nfal = 2\n", "22:1", "unknown key `fal`", "not a key of [[group.check]]", "did you mean `fall`?"),
     (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\n[[group.check]]\ntcp = \"127.0.0.1:81\"\n", "22:1", "two checks of group `web` are called `tcp`", "again here", "give each a `name`"),
     (END, "2001:db8::100/64\"]\n[group.hooks]\nactive = [\"on-active\"]\n", "21:11", "`active` of [group.hooks] is not valid", "expected the absolute path of a program", ""),
+    (END, "2001:db8::100/64\"]\nswitchover = \"hitless\"\n[group.hooks]\nbefore_active = [\"/bin/promote\"]\n", "17:8", "group `web` cannot be hitless and have a `before_active` hook", "both in this group", "a hitless heir mounts at once"),
     (END, "2001:db8::100/64\"]\n[group.hooks]\nbackup = [\"/bin/true\"]\n", "21:1", "unknown key `backup`", "not a key of [group.hooks]", "known here: "),
     // [control]
     ("[cluster]", "[control]\nsocket = \"run/s\"\n[cluster]", "3:10", "`socket` of [control] is not valid", "expected the absolute path of a socket", ""),

@@ -131,6 +131,8 @@ impl Said {
             | Action::Beat { .. }
             | Action::Words(_)
             | Action::Drilled { .. }
+            | Action::Prepare { .. }
+            | Action::Unprepare { .. }
             | Action::Remember(_) => None,
         }
     }
@@ -244,13 +246,27 @@ impl Hash {
                 self.bytes(outcome.as_ref().unwrap_or_else(|why| why).as_bytes());
             }
             Action::Exit => self.word(11),
+            Action::Prepare { group, number, term, reason } => {
+                self.word(13);
+                self.word(group.0 as u64);
+                self.word(*number);
+                self.word(*term);
+                self.bytes(reason.as_bytes());
+            }
+            Action::Unprepare { group, role, term } => {
+                self.word(14 | (*role as u64) << 8);
+                self.word(group.0 as u64);
+                self.word(*term);
+            }
             Action::Drilled { ticket, legs } => {
                 self.word(12);
                 self.word(ticket.0);
                 for leg in legs {
                     self.bytes(leg.from.as_bytes());
                     self.bytes(leg.to.as_bytes());
-                    leg.vips.iter().for_each(|(_, longest)| self.word(longest.as_nanos() as u64));
+                    leg.vips.iter().for_each(|(_, longest)| {
+                        self.word(u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX))
+                    });
                 }
             }
         }

@@ -111,6 +111,9 @@ impl From<&Event<'_>> for Owned {
             Event::SlowSide { alive } => Event::SlowSide { alive: *alive },
             Event::KeeperGone => Event::KeeperGone,
             Event::Check { check, failing } => Event::Check { check: *check, failing: failing.clone() },
+            Event::Prepared { group, number, outcome } => {
+                Event::Prepared { group: *group, number: *number, outcome: outcome.clone() }
+            }
             Event::Command(command) => Event::Command(command.clone()),
         })
     }

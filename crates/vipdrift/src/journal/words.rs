@@ -126,6 +126,10 @@ impl Names<'_> {
                     None => format!("check {name} of {group} passes"),
                 }
             }
+            Event::Prepared { group, outcome, .. } => match outcome {
+                Ok(()) => format!("before_active of {} succeeded", self.group(*group)),
+                Err(why) => format!("before_active of {} failed: {why}", self.group(*group)),
+            },
             Event::KeeperGone => "the keeper is gone".to_owned(),
             Event::Command(command) => match command {
                 Command::Switchover { group, to, .. } => match to {

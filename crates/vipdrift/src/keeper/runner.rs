@@ -185,10 +185,15 @@ fn setup(config: &Config, resolved: &Resolved, names: &Names, log: &Log) -> Runn
             Probe::Exec(exec) => Some(exec),
             _ => None,
         });
-        let hooks =
-            setup.groups.iter_mut().filter_map(|group| group.hooks.as_mut()).flat_map(|hooks| {
-                [&mut hooks.active, &mut hooks.standby, &mut hooks.fault, &mut hooks.drained]
-            });
+        let hooks = setup.groups.iter_mut().filter_map(|group| group.hooks.as_mut()).flat_map(|hooks| {
+            [
+                &mut hooks.before_active,
+                &mut hooks.active,
+                &mut hooks.standby,
+                &mut hooks.fault,
+                &mut hooks.drained,
+            ]
+        });
         let hooks = hooks.filter_map(|hook| hook.as_mut()?.as_mut().ok());
         for exec in checks.chain(hooks).filter(|exec| exec.account.is_none()) {
             exec.account.clone_from(default);
@@ -250,6 +255,7 @@ impl Users<'_> {
             Some(account.clone().map(exec))
         };
         HookSet {
+            before_active: exec(&hooks.before_active),
             active: exec(&hooks.active),
             standby: exec(&hooks.standby),
             fault: exec(&hooks.fault),

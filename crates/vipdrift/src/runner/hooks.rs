@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use vipdrift_checks::{Outcome, Rest, Slot, run_program};
 use vipdrift_core::RoleName;
 
-use super::message::{GroupHooks, HookSet, RunnerSetup, Turn};
+use super::message::{GroupHooks, HookSet, RunnerSetup, Told, Turn};
 use super::roles::Roles;
 use super::turns::Turns;
 use crate::journal::replay::role;
@@ -22,8 +22,16 @@ pub(super) struct Hooks {
     /// One program at a time, even where one does not start.
     starts: Vec<Slot>,
     roles: Roles,
-    ended: UnboundedSender<usize>,
+    ended: UnboundedSender<Ended>,
     log: Log,
+}
+
+/// A hook is over.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) group: usize,
+    /// What the brain waits for: number of its question, and why the node is not to be active.
+    pub(super) prepared: Option<(u64, Result<(), String>)>,
 }
 
 /// What a hook reads on its standard input.
@@ -42,7 +50,7 @@ struct Document<'d> {
 
 impl Hooks {
     /// Says to `ended` which group's hook is over. Nothing begins before [`Hooks::begin_all`].
-    pub(super) fn new(setup: &RunnerSetup, roles: Roles, ended: UnboundedSender<usize>, log: Log) -> Self {
+    pub(super) fn new(setup: &RunnerSetup, roles: Roles, ended: UnboundedSender<Ended>, log: Log) -> Self {
         Self {
             cluster: setup.cluster.clone(),
             node: setup.node.clone(),
@@ -100,18 +108,20 @@ impl Hooks {
     fn begin(&self, turn: Turn) {
         let index = turn.group;
         let group = &self.groups[index];
-        let hook = group.hooks.as_ref().and_then(|hooks| Some((which(hooks, turn.to)?, hooks.timeout)));
+        let hook = group.hooks.as_ref().and_then(|hooks| Some((which(hooks, turn.told())?, hooks.timeout)));
+        let over =
+            move |outcome| Ended { group: index, prepared: turn.before.map(|number| (number, outcome)) };
         let Some(((what, hook), timeout)) = hook else {
-            let _ = self.ended.send(index);
+            let _ = self.ended.send(over(Ok(())));
             return;
         };
-        self.roles.set(&group.group, turn.to);
+        self.roles.set(&group.group, turn.told());
         let title = format!("{}: hook {what}", group.group);
         let mut exec = match hook {
             Ok(exec) => exec,
             Err(why) => {
                 self.log.about(&group.group, true, format_args!("{title}: {why}"));
-                let _ = self.ended.send(index);
+                let _ = self.ended.send(over(Err(why)));
                 return;
             }
         };
@@ -135,7 +145,7 @@ impl Hooks {
             let begun = Instant::now();
             let outcome = run_program(&exec, &start, input, timeout, Rest::Stays).await;
             tell(&log, &group, &title, &outcome, begun.elapsed());
-            let _ = ended.send(index);
+            let _ = ended.send(over(if outcome.good { Ok(()) } else { Err(outcome.summary) }));
         });
     }
 }
@@ -147,7 +157,11 @@ fn tell(log: &Log, group: &str, title: &str, outcome: &Outcome, took: Duration) 
 
 /// The hook for a role. A node that is in fault or drained holds nothing, as a standby does: where that has no hook of its
 /// own, the standby's serves.
-fn which(hooks: &HookSet, to: RoleName) -> Option<(&'static str, Result<vipdrift_checks::Exec, String>)> {
+fn which(hooks: &HookSet, told: Told) -> Option<(&'static str, Result<vipdrift_checks::Exec, String>)> {
+    let to = match told {
+        Told::Before => return hooks.before_active.clone().map(|hook| ("before_active", hook)),
+        Told::Role(to) => to,
+    };
     let standby = || hooks.standby.clone().map(|hook| ("standby", hook));
     match to {
         RoleName::Active => hooks.active.clone().map(|hook| ("active", hook)),

@@ -42,6 +42,7 @@ pub(crate) struct GroupHooks {
 /// The hooks of a group. What cannot be run says why.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct HookSet {
+    pub(crate) before_active: Option<Result<Exec, String>>,
     pub(crate) active: Option<Result<Exec, String>>,
     pub(crate) standby: Option<Result<Exec, String>>,
     pub(crate) fault: Option<Result<Exec, String>>,
@@ -71,6 +72,23 @@ pub(crate) struct Turn {
     pub(crate) to: RoleName,
     pub(crate) term: u64,
     pub(crate) reason: String,
+    /// It is about to be active, if the hook for that succeeds: number of the question.
+    pub(crate) before: Option<u64>,
+}
+
+/// For what a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Told {
+    /// The node is about to be active.
+    Before,
+    /// It has this role.
+    Role(RoleName),
+}
+
+impl Turn {
+    pub(crate) fn told(&self) -> Told {
+        if self.before.is_some() { Told::Before } else { Told::Role(self.to) }
+    }
 }
 
 /// From the runner.
@@ -80,6 +98,15 @@ pub(crate) enum FromRunner {
     Hello,
     /// It is at work.
     Pulse,
+    /// The hook that runs before this node is active is over.
+    Prepared {
+        /// Position of the group.
+        group: usize,
+        /// Number of the question.
+        number: u64,
+        /// Why the node is not to be active.
+        outcome: Result<(), String>,
+    },
     /// What a check has found.
     Report {
         /// Position of the check.

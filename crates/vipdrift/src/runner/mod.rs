@@ -22,7 +22,7 @@ use vipdrift_platform::readable::Readable;
 use vipdrift_platform::sandbox::Account;
 use vipdrift_platform::{process, sandbox};
 
-use self::hooks::Hooks;
+use self::hooks::{Ended, Hooks};
 use self::message::{FromRunner, RunnerSetup, ToRunner};
 use self::roles::Roles;
 use crate::log::Log;
@@ -124,7 +124,7 @@ async fn work(
                 last[check] = Some(report.clone());
                 side.say(&FromRunner::Report { check, report });
             }
-            Some(group) = over.recv() => side.hooks.ended(group),
+            Some(ended) = over.recv() => side.ended(ended),
             _ = pulse.tick() => side.say(&FromRunner::Pulse),
             ready = told.becomes() => {
                 ready?;
@@ -139,7 +139,7 @@ async fn work(
     let deadline = Instant::now() + longest.unwrap_or_default() * 2 + LEAVING;
     while side.hooks.is_busy() {
         match timeout_at(deadline, over.recv()).await {
-            Ok(Some(group)) => side.hooks.ended(group),
+            Ok(Some(ended)) => side.ended(ended),
             _ => break,
         }
     }
@@ -188,6 +188,15 @@ impl Side {
     fn say(&mut self, message: &FromRunner) {
         // A brain that does not read asks for everything when it begins anew.
         let _ = self.pipe.send(&encode(message));
+    }
+
+    /// A hook is over.
+    fn ended(&mut self, ended: Ended) {
+        let group = ended.group;
+        if let Some((number, outcome)) = ended.prepared {
+            self.say(&FromRunner::Prepared { group, number, outcome });
+        }
+        self.hooks.ended(group);
     }
 
     /// Everything that was said. False when nobody will say anything any more.

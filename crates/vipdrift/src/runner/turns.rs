@@ -1,15 +1,13 @@
 //! Which hook runs next. Hooks of a group run one after the other, and the last one is always that of the role that the
 //! node has: what has passed by while one ran is left out.
 
-use vipdrift_core::RoleName;
-
-use super::message::Turn;
+use super::message::{Told, Turn};
 
 /// The hooks of one group.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// The role whose hook ran last, or runs.
-    last: Option<RoleName>,
+    /// For what a hook ran last, or runs.
+    last: Option<Told>,
     running: bool,
     next: Option<Turn>,
     /// Nothing begins: hooks of an earlier runner may still run.
@@ -25,7 +23,7 @@ impl Turns {
     }
 
     /// Nobody else runs hooks any more; the last that ran was for `last`. Answers what is to be run now.
-    pub(super) fn release(&mut self, last: Option<RoleName>) -> Option<Turn> {
+    pub(super) fn release(&mut self, last: Option<Told>) -> Option<Turn> {
         self.held = false;
         self.last = last;
         self.begin()
@@ -59,12 +57,13 @@ impl Turns {
             return None;
         }
         let turn = self.next.take()?;
-        if self.last == Some(turn.to) {
+        // A question is answered even if it is the same again.
+        if self.last == Some(turn.told()) && turn.before.is_none() {
             // Back where it was before anybody was told, or told anew.
             self.left_out += u32::from(turn.from != turn.to || self.left_out > 0);
             return None;
         }
-        self.last = Some(turn.to);
+        self.last = Some(turn.told());
         self.running = true;
         Some(turn)
     }
@@ -72,13 +71,13 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use RoleName::{Active, Fault, Standby};
     use proptest::prelude::*;
+    use vipdrift_core::RoleName::{self, Active, Fault, Standby};
 
     use super::*;
 
     fn turn(from: RoleName, to: RoleName, term: u64) -> Turn {
-        Turn { group: 0, from, to, term, reason: "a test".into() }
+        Turn { group: 0, from, to, term, reason: "a test".into(), before: None }
     }
 
     #[test]
@@ -114,16 +113,40 @@ mod tests {
     fn nothing_begins_while_an_earlier_runner_has_hooks() {
         let mut turns = Turns::held();
         assert_eq!(turns.add(turn(Active, Active, 1)), None);
-        assert_eq!(turns.release(Some(Active)), None, "its hook has run");
+        assert_eq!(turns.release(Some(Told::Role(Active))), None, "its hook has run");
         assert_eq!(turns.add(turn(Active, Standby, 1)), Some(turn(Active, Standby, 1)));
         let mut turns = Turns::held();
         assert_eq!(turns.add(turn(Active, Active, 1)), None);
         assert_eq!(turns.add(turn(Active, Standby, 1)), None);
         assert!(turns.is_busy());
-        assert_eq!(turns.release(Some(Active)), Some(turn(Active, Standby, 1)), "it has changed meanwhile");
+        assert_eq!(
+            turns.release(Some(Told::Role(Active))),
+            Some(turn(Active, Standby, 1)),
+            "it has changed meanwhile"
+        );
         let mut turns = Turns::held();
         turns.add(turn(Active, Active, 1));
         assert_eq!(turns.release(None), Some(turn(Active, Active, 1)), "nobody has run it");
+    }
+
+    #[test]
+    fn what_was_prepared_is_followed_by_a_hook() {
+        let before = Turn { before: Some(1), ..turn(Standby, Active, 1) };
+        let mut turns = Turns::default();
+        turns.add(turn(Standby, Standby, 0));
+        assert_eq!(turns.add(before.clone()), None, "one runs");
+        assert_eq!(turns.ended(), Some(before.clone()));
+        assert_eq!(turns.add(turn(Standby, Active, 1)), None, "and this one too");
+        assert_eq!(turns.ended(), Some(turn(Standby, Active, 1)));
+        turns.ended();
+        turns.add(turn(Active, Standby, 1));
+        turns.ended();
+        assert_eq!(turns.add(before.clone()), Some(before.clone()));
+        assert_eq!(turns.add(turn(Standby, Standby, 1)), None);
+        assert_eq!(turns.ended(), Some(turn(Standby, Standby, 1)), "given up: it is a standby");
+        turns.add(before);
+        assert_eq!(turns.add(turn(Standby, Standby, 1)), None);
+        assert_eq!(turns.ended(), None, "it had not begun, so nothing is to be undone");
     }
 
     #[test]

@@ -83,6 +83,7 @@ vipdrift_lab::tests![
     checks_that_nobody_runs_do_not_pass,
     brain_killed_with_checks_nothing_moves,
     hooks_run_in_the_order_of_events,
+    before_active_is_waited_for_and_may_refuse,
     fifty_flips_neither_reorder_hooks_nor_pile_them_up,
     hanging_hook_holds_nothing_up,
     the_last_hook_runs_when_every_process_is_told_to_end,

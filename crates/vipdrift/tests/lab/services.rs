@@ -280,6 +280,51 @@ pub(crate) fn hooks_run_in_the_order_of_events() {
     assert!(marks(&cluster, heir).last().unwrap().starts_with("active fault"), "{:?}", marks(&cluster, heir));
 }
 
+/// A program that takes a while has to succeed before the VIP is mounted; where it does not, the next node has its turn.
+pub(crate) fn before_active_is_waited_for_and_may_refuse() {
+    let hooks = format!("{FILE}{HOOKS}before_active = [\"/run/before\"]\ntimeout = \"5s\"\n");
+    let mut cluster = with(|options| {
+        options.start = false;
+        options.web_lines = hooks;
+    });
+    for index in 0..cluster.nodes.len() {
+        set_well(&cluster, index, true);
+        on(&cluster, index, || {
+            fs::write(MARKS, "").unwrap();
+            fs::set_permissions(MARKS, fs::Permissions::from_mode(0o666)).unwrap();
+            program(Path::new(HOOK), &format!("echo $VIPDRIFT_TO >> {MARKS}"));
+            let script = format!("sleep 0.3; echo before $VIPDRIFT_TERM >> {MARKS}; test ! -e /run/refuse");
+            program(Path::new("/run/before"), &script);
+        });
+    }
+    cluster.start_all().unwrap_or_else(|error| panic!("{error}"));
+    let active = holder(&cluster);
+    wait(&cluster, "the hook of the first holder", |c| marks(c, active).ends_with(&["active".to_owned()]));
+    assert!(marks(&cluster, active).contains(&"before 1".to_owned()), "{:?}", marks(&cluster, active));
+    let refuses = (0..3).find(|index| *index != active).unwrap();
+    on(&cluster, refuses, || fs::write("/run/refuse", "").unwrap());
+    let since = Instant::now();
+    set_well(&cluster, active, false);
+    let heir = wait_moved(&cluster, active);
+    assert_ne!(heir, refuses);
+    assert!(since.elapsed() >= Duration::from_millis(600), "two programs of 300 ms: {:?}", since.elapsed());
+    assert!(cluster.lab.observer().two_holders(WEB[0], since).is_zero(), "{}", cluster.describe());
+    let name = cluster.nodes[refuses].name.clone();
+    assert!(cluster.lab.observer().held_by(&name, WEB[0], since).is_empty(), "it was not ready");
+    let why = command(&cluster, heir, &["why", "web"]);
+    assert!(why.contains("before_active succeeded after "), "{why}");
+    wait(&cluster, "the last hooks", |c| {
+        marks(c, heir).ends_with(&["active".to_owned()])
+            && marks(c, refuses).iter().any(|mark| mark.starts_with("before"))
+            && marks(c, refuses).last().is_some_and(|mark| !mark.starts_with("before"))
+    });
+    assert!(said(&cluster, refuses).contains("before_active failed: "), "{}", said(&cluster, refuses));
+    // What has recovered may be asked again.
+    on(&cluster, refuses, || fs::remove_file("/run/refuse").unwrap());
+    wait(&cluster, "a planned move", |c| c.switchover(heir, "web", Some(&name)).is_ok());
+    assert_eq!(holder(&cluster), refuses);
+}
+
 /// Flips come faster than hooks run: they neither pile up nor change places, and the last hook is the last role's.
 pub(crate) fn fifty_flips_neither_reorder_hooks_nor_pile_them_up() {
     let slow = "echo begin $VIPDRIFT_TO >> /run/marks; sleep 0.1; echo end $VIPDRIFT_TO >> /run/marks";

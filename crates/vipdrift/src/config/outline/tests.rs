@@ -79,6 +79,7 @@ file = "/run/well" #> "/run/ill" | group web check file file
 icmp = "192.0.2.1" #> "192.0.2.2" | group web check icmp icmp
 
 [group.hooks]
+#before_active #> before_active = ["/bin/promote"] | only there: group web hooks before_active
 active = ["/bin/on-active"] #> ["/bin/on-active", "secret"] | group web hooks active
 standby = ["/bin/on-standby"] #> ["/bin/true"] | group web hooks standby
 fault = ["/bin/on-fault"] #> ["/bin/true"] | group web hooks fault
