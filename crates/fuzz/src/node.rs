@@ -266,9 +266,9 @@ impl World {
                 heartbeat.health = Health::Drained;
                 heartbeat.config_digest = value;
                 heartbeat.slow_side_alive = false;
-                let order = if value % 2 == 0 { Order::Drain } else { Order::Undrain };
+                let order = if value.is_multiple_of(2) { Order::Drain } else { Order::Undrain };
                 heartbeat.errand =
-                    Some(Errand { number: small, order, group: (value % 3 == 0).then_some(GROUP) });
+                    Some(Errand { number: small, order, group: value.is_multiple_of(3).then_some(GROUP) });
                 heartbeat.outcome = Some(ErrandOutcome { number: small, progress: Progress::Done });
             }
             _ => {}
