@@ -42,7 +42,7 @@ impl Tool {
 const POSTGRESQL: &str = "usr/lib/postgresql/*/bin";
 
 /// All programs that some test needs.
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
     // The independent dissector of crates/wire/tests/dissector.rs.
     Tool::quiet("tshark", "tshark", "usr/bin"),
     // Takes VIPs off when it starts: crates/vipdrift/tests/lab/held.rs.
@@ -51,6 +51,8 @@ const TOOLS: [Tool; 12] = [
     Tool::quiet("systemd-journald", "systemd", "lib/systemd"),
     Tool::quiet("systemd-cat", "systemd", "usr/bin"),
     Tool::quiet("journalctl", "systemd", "usr/bin"),
+    // Rules for the doctor to find: crates/vipdrift/tests/lab/doctor.rs.
+    Tool::quiet("nft", "nftables", "usr/sbin"),
     // What VIPs are for: crates/vipdrift/tests/lab/real_services.rs.
     Tool::service("haproxy", "haproxy", "usr/sbin"),
     Tool::service("nginx", "nginx", "usr/sbin"),

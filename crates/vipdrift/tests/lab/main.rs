@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod bounds;
+mod doctor;
 mod held;
 mod identity;
 mod journal;
@@ -17,6 +18,7 @@ mod support;
 mod top;
 
 use bounds::*;
+use doctor::*;
 use held::*;
 use identity::*;
 use journal::*;
@@ -45,6 +47,9 @@ vipdrift_lab::tests![
     foreign_holder_is_waited_for_and_named,
     partition_heals_to_one_holder,
     frozen_node_says_nothing_until_it_has_asked,
+    doctor_finds_a_healthy_node_well,
+    doctor_names_settings_of_the_kernel_and_of_the_firewall,
+    doctor_asks_the_machines_where_no_daemon_runs,
     vip_deleted_by_hand_is_mounted_again,
     networkd_restarted_twenty_times_and_the_vip_comes_back,
     vip_added_by_hand_on_a_standby_is_removed,

@@ -1,0 +1,140 @@
+//! `vipdrift check`: the configuration, and what is wrong with this machine. Changes nothing, and waits for nothing long.
+
+mod basics;
+mod finding;
+mod firewall;
+mod kernel;
+mod machine;
+mod managers;
+mod peers;
+mod program;
+mod scene;
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use vipdrift_platform::addresses::Kernel;
+
+use self::finding::{Finding, Findings, Id};
+use self::scene::Scene;
+use super::{Check, DONE, NOT_DONE, config_file, fail, refused};
+use crate::config::{self, Config, Resolved, Secrets};
+use crate::keeper::{self, sockets};
+
+#[derive(Debug, Serialize)]
+struct Answer<'f> {
+    ok: bool,
+    findings: &'f [Finding],
+}
+
+pub(super) fn run(args: &Check) -> u8 {
+    let file = config_file(args.report.place.config.clone());
+    let loaded = match config::load(&file) {
+        Ok(loaded) => loaded,
+        Err(why) => return refused(&why),
+    };
+    if let Err(why) = Secrets::read(&file, &loaded) {
+        return refused(&why);
+    }
+    let mut findings = Findings::default();
+    let config = &loaded.config;
+    of_file(&file, config, &mut findings);
+    let socket = args.report.place.socket.as_deref().unwrap_or(keeper::control_socket(config));
+    if let Some(scene) = scene(config, args.node.as_deref(), socket, &mut findings) {
+        of_machine(&scene, &mut findings);
+    }
+    let ok = !findings.has_errors();
+    let shown = if args.report.json {
+        serde_json::to_string(&Answer { ok, findings: &findings.0 }).unwrap_or_default() + "\n"
+    } else {
+        findings.show()
+    };
+    if let Err(error) = std::io::stdout().write_all(shown.as_bytes()) {
+        return fail(NOT_DONE, &config::plain(&error));
+    }
+    if ok { DONE } else { NOT_DONE }
+}
+
+fn of_file(file: &Path, config: &Config, findings: &mut Findings) {
+    let (nodes, groups) = (config.nodes.len(), config.groups.len());
+    findings.ok(
+        Id::Configuration,
+        format!("{}: cluster {}, {nodes} nodes, {groups} groups", file.display(), config.cluster.name),
+    );
+    if nodes == 1 {
+        findings.warning(
+            Id::SingleNode,
+            "there is only one node: a VIP has nowhere to drift to",
+            "add a second [[node]]",
+        );
+    }
+    if config.control.http.is_some() {
+        findings.warning(
+            Id::HttpNotServed,
+            "[control] http is not served by this version",
+            "leave it out, or set it to \"off\"",
+        );
+    }
+    if let Some(journal) = &config.cluster.journal {
+        let folder = journal.folder.display();
+        if journal.folder.exists() && !journal.folder.is_dir() {
+            findings.error(
+                Id::Journal,
+                format!("the journal cannot be kept in {folder}: something else is there"),
+                "name a folder as `journal` in [cluster], or move away what is there",
+            );
+        } else {
+            let limit = config::size::show(journal.limit);
+            findings.ok(Id::Journal, format!("journal in {folder}, at most {limit}"));
+        }
+    }
+}
+
+/// What there is to be looked at, unless this machine is no node.
+fn scene(config: &Config, node: Option<&str>, socket: &Path, findings: &mut Findings) -> Option<Scene> {
+    let mut kernel = match Kernel::open() {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            findings.error(Id::Kernel, error.to_string(), sockets::PRIVILEGES);
+            return None;
+        }
+    };
+    let name = match keeper::own_name(config, node, &mut kernel) {
+        Ok(name) => name,
+        Err(error) => {
+            let text = error.to_string();
+            let (what, remedy) =
+                text.split_once("\n  ").unwrap_or((&text, "name one of its nodes with --node"));
+            findings.error(Id::Node, what, remedy);
+            return None;
+        }
+    };
+    let resolved = Resolved::new(config, &name)?;
+    findings.ok(Id::Node, format!("this is node {name}"));
+    match (kernel.links(), kernel.addresses()) {
+        (Ok(links), Ok(addresses)) => Some(Scene {
+            resolved,
+            links,
+            addresses,
+            running: UnixStream::connect(socket).is_ok(),
+            socket: socket.to_owned(),
+            root: PathBuf::from("/"),
+        }),
+        (Err(error), _) | (_, Err(error)) => {
+            findings.error(Id::Kernel, error.to_string(), sockets::PRIVILEGES);
+            None
+        }
+    }
+}
+
+fn of_machine(scene: &Scene, findings: &mut Findings) {
+    let status = peers::status(scene, findings);
+    basics::look(scene, findings);
+    machine::look(scene, status.as_ref(), findings);
+    kernel::look(scene, findings);
+    managers::look(scene, findings);
+    firewall::look(scene, findings);
+    peers::look(scene, status.as_ref(), findings);
+}
