@@ -73,6 +73,8 @@ pub(crate) struct NodeEntry {
     pub(crate) addresses: Spanned<Vec<Spanned<IpAddr>>>,
     /// Logical name to real name.
     pub(crate) interfaces: Vec<(Spanned<String>, Spanned<String>)>,
+    /// Its share among the nodes where groups are spread.
+    pub(crate) weight: u32,
 }
 
 impl NodeEntry {
@@ -289,8 +291,9 @@ fn node(section: &Section<'_>) -> Option<NodeEntry> {
             ));
         }
     }
+    let weight = section.number("weight", 1..=100).unwrap_or(1);
     section.finish();
-    Some(NodeEntry { name: name?, addresses: addresses?, interfaces })
+    Some(NodeEntry { name: name?, addresses: addresses?, interfaces, weight })
 }
 
 fn group(section: &Section<'_>) -> Option<GroupEntry> {

@@ -62,13 +62,14 @@ impl Settings {
     }
 
     fn node(&mut self, node: &NodeEntry) {
-        let NodeEntry { name, addresses, interfaces } = node;
+        let NodeEntry { name, addresses, interfaces, weight } = node;
         let at = format!("node {}", name.get_ref());
         let addresses: Vec<_> = addresses.get_ref().iter().map(|address| address.get_ref()).collect();
         self.add(format!("{at} addresses"), &addresses);
         for (logical, real) in interfaces {
             self.add(format!("{at} interfaces {}", logical.get_ref()), real.get_ref());
         }
+        self.add(format!("{at} weight"), weight);
     }
 
     fn group(&mut self, group: &GroupEntry) {

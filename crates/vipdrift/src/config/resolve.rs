@@ -183,11 +183,12 @@ impl Resolved {
 /// The nodes in the order of preference for `group`.
 fn order<'c>(config: &'c Config, group: &'c GroupEntry) -> Vec<&'c str> {
     let mut names: Vec<_> = config.nodes.iter().map(|n| n.name.get_ref().as_str()).collect();
+    let weight = |name: &str| config.nodes.iter().find(|n| n.name.get_ref() == name).map_or(1, |n| n.weight);
     match &group.prefer {
         Prefer::AsWritten => {}
         Prefer::Spread => {
-            names.sort_by_key(|name| {
-                (std::cmp::Reverse(digest::rendezvous(group.name.get_ref(), name)), *name)
+            names.sort_by_cached_key(|name| {
+                (std::cmp::Reverse(digest::rendezvous(group.name.get_ref(), name, weight(name))), *name)
             });
         }
         Prefer::These(preferred) => names.sort_by_key(|name| {

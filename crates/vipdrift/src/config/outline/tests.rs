@@ -25,6 +25,7 @@ journal_limit = "64MiB" #> "32MiB" |
 name = "alpha" #> "aleph" | only here: node alpha; only there: node aleph
 addresses = ["192.0.2.11"] #> ["192.0.2.21"] | node alpha addresses
 interfaces = { lan = "eth0" } #> { lan = "eth1" } | node alpha interfaces lan
+weight = 1 #> 2 | node alpha weight
 
 [[node]]
 name = "bravo" #> "beth" | only here: node bravo; only there: node beth
