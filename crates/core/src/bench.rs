@@ -188,6 +188,8 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
             interface: InterfaceIndex(0),
             vips: vec![VipIndex(0), VipIndex(1)],
             order: ["alpha", "bravo", "charlie"].map(id).into(),
+            together: vec![],
+            apart: vec![],
             failback: Failback::Never,
             occupied,
             switchover,

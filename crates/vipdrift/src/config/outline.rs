@@ -1,6 +1,7 @@
 //! What the nodes have to agree on, setting by setting: their digest is compared among peers, and where it differs, which
 //! settings do. No value and no key goes into it, only hashes of values.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use vipdrift_checks::{Exec, Http, Probe};
@@ -78,6 +79,8 @@ impl Settings {
             interface,
             vips,
             prefer,
+            together,
+            apart,
             failback,
             occupied,
             switchover,
@@ -98,6 +101,10 @@ impl Settings {
             Prefer::These(names) => {
                 add("prefer", &names.iter().map(|name| name.get_ref()).collect::<Vec<_>>());
             }
+        }
+        for (key, names) in [("together", together), ("apart", apart)] {
+            // In which order they are named means nothing.
+            add(key, &names.iter().map(|name| name.get_ref()).collect::<BTreeSet<_>>());
         }
         add("failback", failback);
         add("occupied", occupied);
