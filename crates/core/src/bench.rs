@@ -55,7 +55,7 @@ pub(crate) struct Puppet {
 }
 
 impl Puppet {
-    fn new(name: &'static str, mac: Mac) -> Self {
+    pub(crate) fn new(name: &'static str, mac: Mac) -> Self {
         let state = GroupState {
             group: GROUP,
             version: 1,

@@ -126,3 +126,6 @@ impl Node {
         self.offers(group, self.peers[peer].id, true, reason)
     }
 }
+
+#[cfg(test)]
+mod tests;
