@@ -231,8 +231,14 @@ impl Node {
 
     // ---- Planned moves ----------------------------------------------------------------------------------------
 
-    /// Gives an active group to `heir`: strictly, or with the heir mounting first.
+    /// Gives an active group to `heir`, with what must be on the same node.
     pub(crate) fn begin_handover(&mut self, group: usize, heir: NodeId, reason: String) {
+        self.take_along(group, heir, &reason);
+        self.hand_over(group, heir, reason);
+    }
+
+    /// Strictly, or with the heir mounting first.
+    pub(crate) fn hand_over(&mut self, group: usize, heir: NodeId, reason: String) {
         match self.config.groups[group].switchover {
             Switchover::Strict => self.release(group, Some(heir), reason, Vec::new()),
             Switchover::Hitless => {
@@ -399,11 +405,14 @@ impl Node {
     pub(crate) fn unready_reason(&self, group: usize, id: NodeId) -> String {
         if id == self.config.id {
             let faults = self.faults(group);
-            return if faults.is_empty() { "drained".to_owned() } else { faults.join(", ") };
+            let apart = self.apart_here(group).filter(|_| !self.is_drained_of(group));
+            let other = apart.unwrap_or_else(|| "drained".to_owned());
+            return if faults.is_empty() { other } else { faults.join(", ") };
         }
-        let Some(peer) = self.peer_index(id).map(|index| &self.peers[index]) else {
+        let Some(index) = self.peer_index(id) else {
             return "unknown".to_owned();
         };
+        let peer = &self.peers[index];
         if !peer.is_up() {
             return "not heard".to_owned();
         }
@@ -414,7 +423,9 @@ impl Node {
             None => "it does not know the group".to_owned(),
             Some(Role::Drained) => "drained".to_owned(),
             Some(Role::Fault) => "in fault".to_owned(),
-            Some(Role::Standby | Role::Active) => "busy".to_owned(),
+            Some(Role::Standby | Role::Active) => {
+                self.apart_there(group, index).unwrap_or_else(|| "busy".to_owned())
+            }
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) struct Puppet {
 }
 
 impl Puppet {
-    fn new(name: &'static str, mac: Mac) -> Self {
+    pub(crate) fn new(name: &'static str, mac: Mac) -> Self {
         let state = GroupState {
             group: GROUP,
             version: 1,
@@ -191,6 +191,8 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
             interface: InterfaceIndex(0),
             vips: vec![VipIndex(0), VipIndex(1)],
             order: ["alpha", "bravo", "charlie"].map(id).into(),
+            together: vec![],
+            apart: vec![],
             failback: Failback::Never,
             occupied,
             switchover,

@@ -115,6 +115,13 @@ pub struct GroupConfig {
     pub vips: Vec<VipIndex>,
     /// All nodes that may hold it, most preferred first, this one among them if it may. Ids on the wire.
     pub order: Vec<NodeId>,
+    /// All others that must be on the same node; symmetric and transitive, with the same `order`, `failback` and
+    /// `switchover`.
+    #[serde(default)]
+    pub together: Vec<GroupIndex>,
+    /// All that must never be on the same node; symmetric, and alike for groups that are together.
+    #[serde(default)]
+    pub apart: Vec<GroupIndex>,
     /// When to go back to a preferred node.
     pub failback: Failback,
     /// What to do when a foreign host answers for a VIP.

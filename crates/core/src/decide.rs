@@ -79,7 +79,7 @@ impl Node {
                 return self.begin_handover(group, heir, reason);
             }
         }
-        if self.gives_way(group) {
+        if self.joins_leader(group) || self.gives_way(group) {
             return;
         }
         self.consider_failback(group);
@@ -117,7 +117,7 @@ impl Node {
         let can = self.peer_index(heir).map(|index| &self.peers[index]).is_some_and(|peer| {
             peer.is_up()
                 && peer.remote(id).is_none_or(|state| matches!(state.role, Role::Standby | Role::Active))
-        });
+        }) && self.peer_index(heir).is_none_or(|index| self.apart_there(group, index).is_none());
         if !can {
             self.groups[group].handover = None;
             self.groups[group].failing_back = None;
@@ -134,6 +134,9 @@ impl Node {
         let active = matches!(self.groups[group].state, State::Active);
         let planned = active && self.is_drained_of(group) && self.faults(group).is_empty() && !self.leaving;
         let heir = self.successor(group);
+        if let Some(why) = self.left_alone(group) {
+            self.warn(why);
+        }
         match heir {
             Some(heir) if planned && self.config.groups[group].switchover == Switchover::Hitless => {
                 if self.groups[group].handover.is_none() {
@@ -342,6 +345,9 @@ impl Node {
         {
             return Some(heir);
         }
+        if let Some(holder) = self.holder_of_mates(group).filter(|&id| could(id)) {
+            return Some(holder);
+        }
         let order = &self.config.groups[group].order;
         let could = || order.iter().copied().filter(|&id| could(id));
         could().find(|&id| !self.is_node_demoted(group, id)).or_else(|| could().next())
@@ -349,8 +355,10 @@ impl Node {
 
     /// The peer is up and standby, or has not yet said what it is.
     fn may_be_ready(&self, group: usize, id: NodeId) -> bool {
-        let Some(peer) = self.peer_index(id).map(|index| &self.peers[index]) else { return false };
+        let Some(index) = self.peer_index(id) else { return false };
+        let peer = &self.peers[index];
         peer.is_up()
+            && self.apart_there(group, index).is_none()
             && match peer.remote(self.groups[group].id) {
                 // One that has yet to prove itself is waited for when the cluster starts, but not in a takeover.
                 Some(state) => {
@@ -373,6 +381,7 @@ impl Node {
             let peer = &self.peers[index];
             matches!(peer.liveness, Liveness::Alive)
                 && peer.hears_us
+                && self.apart_there(group, index).is_none()
                 && peer
                     .remote(self.groups[group].id)
                     .is_some_and(|state| state.role == Role::Standby && !state.mounted && !state.proving)
@@ -383,8 +392,12 @@ impl Node {
     pub(crate) fn successor(&self, group: usize) -> Option<NodeId> {
         let order = &self.config.groups[group].order;
         let ready = order.iter().copied().filter(|&id| self.heir_is_ready(group, id));
+        let mates = self.holder_of_mates(group);
         // One that could not mount it, or on which a check fails, is better than none.
-        ready.min_by_key(|id| (self.groups[group].refused.contains_key(id), self.is_node_demoted(group, *id)))
+        ready.min_by_key(|id| {
+            let refused = self.groups[group].refused.contains_key(id);
+            (refused, self.is_node_demoted(group, *id), mates != Some(*id))
+        })
     }
 
     /// A peer passes on an operator's wish that the group move to the heir named.
@@ -401,14 +414,18 @@ impl Node {
     pub(crate) fn is_ready(&self, group: usize) -> bool {
         !self.listening
             && self.away.is_none()
-            && self.interfaces[self.config.groups[group].interface.0].proven
-            && !self.awaits_checks(group)
+            && self.set_of(group).all(|one| {
+                self.interfaces[self.config.groups[one].interface.0].proven && !self.awaits_checks(one)
+            })
     }
 
     // ---- Facts about this node --------------------------------------------------------------------------------
 
     pub(crate) fn is_eligible(&self, group: usize) -> bool {
-        !self.is_drained_of(group) && self.own_rank(group) != usize::MAX && self.faults(group).is_empty()
+        !self.is_drained_of(group)
+            && self.own_rank(group) != usize::MAX
+            && self.faults(group).is_empty()
+            && self.apart_here(group).is_none()
     }
 
     pub(crate) fn ineligible_reason(&self, group: usize) -> String {
@@ -417,13 +434,26 @@ impl Node {
             faults.join(", ")
         } else if self.is_drained_of(group) {
             "drained by an operator".to_owned()
+        } else if let Some(why) = self.apart_here(group) {
+            why
         } else {
             "this node is not among the group's nodes".to_owned()
         }
     }
 
-    /// Why this node must not hold the group, but for an operator's wish.
+    /// Why this node must not hold the group, but for an operator's wish: what is wrong with it, or with one that must be
+    /// on the same node.
     pub(crate) fn faults(&self, group: usize) -> Vec<String> {
+        let mut faults = self.own_faults(group);
+        for mate in self.set_of(group).skip(1) {
+            let more = self.own_faults(mate).into_iter().filter(|fault| !faults.contains(fault));
+            let more: Vec<_> = more.map(|fault| format!("{}: {fault}", self.group_name(mate))).collect();
+            faults.extend(more);
+        }
+        faults
+    }
+
+    pub(crate) fn own_faults(&self, group: usize) -> Vec<String> {
         let mut faults = Vec::new();
         if self.leaving {
             faults.push("shutting down".to_owned());
@@ -448,7 +478,7 @@ impl Node {
             }
         }
         if interface.isolated && !self.is_sabotaged(Sabotage::KeepIsolated) {
-            let holds = g.wants_vips();
+            let holds = self.holds_of_set(group);
             if !holds || self.config.groups[group].isolated == IsolatedPolicy::Release {
                 faults.push(format!("isolated on {name}: no peer is heard and no reference answers"));
             }

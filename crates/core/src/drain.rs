@@ -47,7 +47,7 @@ pub(crate) struct Sent {
 impl Node {
     /// Not eligible because an operator said so of the node or of the group.
     pub(crate) fn is_drained_of(&self, group: usize) -> bool {
-        self.drained || self.groups[group].drained
+        self.drained || self.set_of(group).any(|one| self.groups[one].drained)
     }
 
     /// What an operator has drained here.
@@ -129,12 +129,14 @@ impl Node {
     fn still_drained(&self, group: Option<usize>) -> String {
         match group {
             Some(_) if self.drained => "the node".to_owned(),
-            Some(_) => String::new(),
-            None => {
-                let drained = (0..self.groups.len()).filter(|&group| self.groups[group].drained);
-                drained.map(|group| self.group_name(group)).collect::<Vec<_>>().join(", ")
-            }
+            Some(group) => self.names_of_drained(self.set_of(group)),
+            None => self.names_of_drained(0..self.groups.len()),
         }
+    }
+
+    fn names_of_drained(&self, groups: impl Iterator<Item = usize>) -> String {
+        let drained = groups.filter(|&group| self.groups[group].drained);
+        drained.map(|group| self.group_name(group)).collect::<Vec<_>>().join(", ")
     }
 
     fn scope_name(&self, group: Option<usize>) -> String {
@@ -142,10 +144,10 @@ impl Node {
     }
 
     fn holds_nothing(&self, group: Option<usize>) -> bool {
-        let free = |group: &crate::group::Group| matches!(group.state, State::Standby);
+        let free = |group: usize| matches!(self.groups[group].state, State::Standby);
         match group {
-            Some(group) => free(&self.groups[group]),
-            None => self.groups.iter().all(free),
+            Some(group) => self.set_of(group).all(free),
+            None => (0..self.groups.len()).all(free),
         }
     }
 
@@ -155,7 +157,14 @@ impl Node {
         let (done, rest) = waiting.into_iter().partition::<Vec<_>, _>(|d| self.holds_nothing(d.group));
         self.draining = rest;
         for Draining { client, group } in done {
-            let said = format!("{}drained", self.scope_name(group));
+            let mut said = format!("{}drained", self.scope_name(group));
+            for group in 0..self.groups.len() {
+                if self.is_drained_of(group)
+                    && let Some(why) = self.left_alone(group)
+                {
+                    said = format!("{said}; {why}");
+                }
+            }
             self.tell(client, Ok(said));
         }
     }

@@ -106,15 +106,17 @@ impl Node {
 
     /// Nothing is known to be wrong: all that keeps this node from the group are looks that are still to come.
     pub(crate) fn only_awaits_checks(&self, group: usize) -> bool {
-        let unknown =
-            |index: &usize| !self.checks[*index].known && self.config.checks[*index].effect == Effect::Fault;
-        let awaited = self.groups[group].checks.iter().filter(|index| unknown(index)).count();
-        awaited > 0 && self.faults(group).len() == awaited
+        let unknown = |index: &&usize| {
+            !self.checks[**index].known && self.config.checks[**index].effect == Effect::Fault
+        };
+        let awaited = |one: usize| self.groups[one].checks.iter().filter(unknown).count();
+        self.set_of(group).any(|one| awaited(one) > 0)
+            && self.set_of(group).all(|one| self.own_faults(one).len() == awaited(one))
     }
 
     /// Some check says that this node should hold the group only if no other can.
     pub(crate) fn is_demoted(&self, group: usize) -> bool {
-        self.groups[group].checks.iter().any(|&index| {
+        self.set_of(group).flat_map(|one| &self.groups[one].checks).any(|&index| {
             let check = &self.checks[index];
             self.config.checks[index].effect == Effect::Demote && check.known && check.failing.is_some()
         })
@@ -133,7 +135,7 @@ impl Node {
     /// clients with nobody at all.
     pub(crate) fn keeps_unhealthy(&self, group: usize) -> bool {
         self.config.groups[group].all_unhealthy == AllUnhealthy::Keep
-            && self.groups[group].wants_vips()
+            && self.holds_of_set(group)
             && !self.config.groups[group]
                 .order
                 .iter()
@@ -143,30 +145,33 @@ impl Node {
     /// A demoted holder hands the group to a node that is not. True if it does.
     pub(crate) fn gives_way(&mut self, group: usize) -> bool {
         let Some(why) = self.failing_checks(group, Effect::Demote).next() else { return false };
-        let now = self.now;
-        let id = self.groups[group].id;
         for node in self.config.groups[group].order.clone() {
-            let Some(index) = self.peer_index(node) else { continue };
-            if !self.heir_is_ready(group, node) {
-                continue;
-            }
-            // Not set for one that is demoted itself; later than now for one that was offered the group in vain.
-            let Some(since) = self.peers[index].groups.get(&id).and_then(|remote| remote.standby_since)
-            else {
-                continue;
-            };
-            let refused = self.groups[group].refused.get(&node).map(|refused| refused.until);
-            let due = refused.map_or(since, |until| until.max(since));
-            if now < due {
-                self.timers.set_sooner(Timer::Revisit(group), due);
-                continue;
-            }
-            self.groups[group].failing_back = Some(node);
             let reason = format!("{why}; {} is healthy", self.node_name(node));
-            self.begin_handover(group, node, reason);
-            return true;
+            if self.offers(group, node, false, reason) {
+                return true;
+            }
         }
         false
+    }
+
+    /// Hands the group to a peer that can take it now, unless that was in vain a moment ago. True if it does.
+    pub(crate) fn offers(&mut self, group: usize, node: NodeId, even_demoted: bool, reason: String) -> bool {
+        let (now, id) = (self.now, self.groups[group].id);
+        let Some(index) = self.peer_index(node).filter(|_| self.heir_is_ready(group, node)) else {
+            return false;
+        };
+        // Not set for one that is demoted itself; later than now for one that was offered the group in vain.
+        let since = self.peers[index].groups.get(&id).and_then(|remote| remote.standby_since);
+        let Some(since) = since.or(even_demoted.then_some(now)) else { return false };
+        let refused = self.groups[group].refused.get(&node).map(|refused| refused.until);
+        let due = refused.map_or(since, |until| until.max(since));
+        if now < due {
+            self.timers.set_sooner(Timer::Revisit(group), due);
+            return false;
+        }
+        self.groups[group].failing_back = Some(node);
+        self.begin_handover(group, node, reason);
+        true
     }
 
     /// Records what has become of groups that this node does not hold.

@@ -30,6 +30,7 @@ mod node;
 mod occupancy;
 mod outline;
 mod peer;
+mod placement;
 #[cfg(test)]
 mod properties;
 mod random;

@@ -487,12 +487,20 @@ impl Node {
     fn settle(&mut self) {
         // Deciding about a group marks it again only when its state has changed, and states are few.
         for _ in 0..8 {
-            let dirty = std::mem::take(&mut self.dirty);
+            let mut dirty = std::mem::take(&mut self.dirty);
             if dirty.is_empty() {
                 break;
             }
+            self.add_related(&mut dirty);
             for &group in &dirty {
+                let held = self.groups[group].wants_vips();
                 self.decide(group);
+                if self.groups[group].wants_vips() != held {
+                    let mut related = BTreeSet::from([group]);
+                    self.add_related(&mut related);
+                    related.remove(&group);
+                    self.dirty.extend(related);
+                }
             }
             self.touched.extend(dirty);
             self.finish_away();
@@ -504,7 +512,8 @@ impl Node {
                 }
             }
         }
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        self.add_related(&mut touched);
         self.record_idle(&touched);
         self.plan_addresses(&touched);
         self.publish(&touched);

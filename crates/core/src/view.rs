@@ -33,7 +33,7 @@ impl Node {
         let mut reasons: Vec<String> = Vec::new();
         for group in 0..self.groups.len() {
             let kept = self.failing_checks(group, Effect::Fault);
-            for fault in self.faults(group).into_iter().chain(kept) {
+            for fault in self.own_faults(group).into_iter().chain(kept) {
                 if !reasons.contains(&fault) {
                     reasons.push(fault);
                 }
@@ -81,7 +81,12 @@ impl Node {
             g.conflict.filter(|answer| answer.at >= news).map(|answer| answer.mac)
         };
         let faults = self.faults(group);
-        let reason = if idle && !faults.is_empty() { faults.join(", ") } else { g.reason.clone() };
+        let apart = self.apart_here(group).filter(|_| idle && active_node.is_none());
+        let reason = match apart {
+            _ if idle && !faults.is_empty() => faults.join(", "),
+            Some(apart) => apart,
+            None => g.reason.clone(),
+        };
         GroupSnapshot {
             name: self.config.groups[group].name.clone(),
             role: self.role(group),

@@ -530,6 +530,8 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
             order: if bit(2) { ["bravo", "alpha", "charlie"] } else { ["alpha", "bravo", "charlie"] }
                 .map(NodeId::of)
                 .into(),
+            together: vec![],
+            apart: vec![],
             failback: if bit(3) { Failback::After(Duration::from_secs(1)) } else { Failback::Never },
             occupied: if bit(4) { OccupiedPolicy::Claim } else { OccupiedPolicy::Wait },
             switchover: if bit(5) { Switchover::Hitless } else { Switchover::Strict },

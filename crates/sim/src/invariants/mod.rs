@@ -13,6 +13,7 @@ mod held_is_wanted;
 mod isolated;
 mod liveness;
 mod outages;
+mod placement;
 mod progress;
 mod renewal;
 mod sticky;
@@ -131,6 +132,7 @@ impl Invariants {
             Box::new(held_is_wanted::HeldIsWanted),
             Box::new(liveness::Liveness::default()),
             Box::new(outages::Outages::default()),
+            Box::new(placement::Placement::new(scenario)),
         ])
     }
 

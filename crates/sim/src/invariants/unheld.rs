@@ -66,11 +66,15 @@ impl Invariant for Unheld {
                     if world.now <= begun + limit || !world.faults().all(is_elsewhere) {
                         continue;
                     }
-                    let order = &world.setup.groups[group].order;
-                    if let Some(&able) = order
-                        .iter()
-                        .find(|&&host| is_able(world, host, &world.scenario.faults[episode.clone()]))
-                    {
+                    let setup = &world.setup.groups[group];
+                    // One that holds what must be apart does not count.
+                    let free = |host: usize| {
+                        let holds = |other: &usize| world.hosts[host].kernel.has(world.vips_of[*other][0]);
+                        !setup.apart.iter().any(holds)
+                    };
+                    if let Some(&able) = setup.order.iter().find(|&&host| {
+                        free(host) && is_able(world, host, &world.scenario.faults[episode.clone()])
+                    }) {
                         let name = crate::scenario::group_name(group);
                         return broken(able, format!("could hold {name}, and nobody does since {begun:?}"));
                     }

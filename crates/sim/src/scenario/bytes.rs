@@ -110,6 +110,8 @@ fn group([vips, order, failback, policy]: [u8; GROUP], nodes: usize) -> GroupSet
         keep_isolated: bit(policy, 2),
         check: pick(policy >> 3, [GroupCheck::None, GroupCheck::Fault, GroupCheck::Demote]),
         release_unhealthy: bit(policy, 7),
+        together: vec![],
+        apart: vec![],
     }
 }
 

@@ -26,6 +26,15 @@ enum Weather {
 pub(super) fn scenario(seed: u64, lasts: Duration) -> Scenario {
     let mut random = Random::new(seed, 1);
     let setup = setup(&mut random);
+    with(random, seed, lasts, setup)
+}
+
+/// Drawn faults for a cluster that is not drawn.
+pub(super) fn faults_for(setup: Setup, seed: u64, lasts: Duration) -> Scenario {
+    with(Random::new(seed, 1), seed, lasts, setup)
+}
+
+fn with(mut random: Random, seed: u64, lasts: Duration, setup: Setup) -> Scenario {
     let mut faults = Vec::new();
     let start = bounds::start(&setup);
     // Sometimes trouble does not wait until everybody is there.
@@ -115,6 +124,8 @@ fn setup(random: &mut Random) -> Setup {
             keep_isolated,
             check,
             release_unhealthy,
+            together: vec![],
+            apart: vec![],
         });
     }
     setup

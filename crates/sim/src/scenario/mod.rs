@@ -40,6 +40,12 @@ impl Scenario {
         draw::scenario(seed, lasts)
     }
 
+    /// Faults as they are drawn, for this cluster.
+    #[must_use]
+    pub fn draw_for(setup: Setup, seed: u64, lasts: Duration) -> Self {
+        draw::faults_for(setup, seed, lasts)
+    }
+
     /// The scenario that these bytes are: every string of bytes is one, and short ones are simple. It lasts until the last
     /// fault has been recovered from, and costs little.
     #[must_use]

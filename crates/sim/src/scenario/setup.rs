@@ -94,6 +94,12 @@ pub struct GroupSetup {
     /// A holder whose check fails lets go even if nobody else is healthy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub release_unhealthy: bool,
+    /// Positions of all others that must be on the same node; they name this one as well. Not drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<usize>,
+    /// Positions of all that must not; they name this one as well. Not drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<usize>,
 }
 
 /// The health check of a group.
@@ -142,6 +148,8 @@ impl Setup {
                 keep_isolated: false,
                 check: GroupCheck::None,
                 release_unhealthy: false,
+                together: vec![],
+                apart: vec![],
             }],
         }
     }
@@ -184,7 +192,15 @@ impl Setup {
         if self.groups.is_empty() || self.groups.len() > 40 {
             return Some("1 to 40 groups are possible".to_owned());
         }
-        for group in &self.groups {
+        for (index, group) in self.groups.iter().enumerate() {
+            let names = |others: fn(&GroupSetup) -> &Vec<usize>| {
+                let named =
+                    |&other: &usize| self.groups.get(other).is_some_and(|o| others(o).contains(&index));
+                others(group).iter().all(|other| *other != index && named(other))
+            };
+            if !names(|group| &group.together) || !names(|group| &group.apart) {
+                return Some("together and apart: each group of a pair has to name the other".to_owned());
+            }
             let known = group.order.iter().all(|&node| node < self.nodes);
             if !known || group.order.is_empty() || group.v4 + group.v6 == 0 || group.v4 + group.v6 > 20 {
                 return Some("a group needs nodes that exist and 1 to 20 VIPs".to_owned());
@@ -299,6 +315,8 @@ impl Setup {
             interface: InterfaceIndex(0),
             vips: (0..vips.len()).filter(|&vip| vips[vip].0 == index).map(VipIndex).collect(),
             order,
+            together: group.together.iter().copied().map(GroupIndex).collect(),
+            apart: group.apart.iter().copied().map(GroupIndex).collect(),
             failback: if group.failback.is_zero() {
                 Failback::Never
             } else {

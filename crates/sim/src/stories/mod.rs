@@ -4,6 +4,7 @@
 mod checkpoint;
 mod drift;
 mod files;
+mod placement;
 mod trouble;
 
 use std::cell::RefCell;

@@ -16,6 +16,7 @@ pub(crate) fn find(config: &Config, problems: &Problems) {
     let holders = vips(config, problems);
     paths(config, problems);
     not_too_many_checks(config, problems);
+    super::placement::find(config, problems);
     for group in &config.groups {
         prefer(config, group, problems);
         interface(config, group, problems);

@@ -73,6 +73,8 @@ pub(crate) struct NodeEntry {
     pub(crate) addresses: Spanned<Vec<Spanned<IpAddr>>>,
     /// Logical name to real name.
     pub(crate) interfaces: Vec<(Spanned<String>, Spanned<String>)>,
+    /// Its share among the nodes where groups are spread.
+    pub(crate) weight: u32,
 }
 
 impl NodeEntry {
@@ -89,6 +91,10 @@ pub(crate) struct GroupEntry {
     pub(crate) interface: Spanned<String>,
     pub(crate) vips: Vec<Spanned<IpNet>>,
     pub(crate) prefer: Prefer,
+    /// Names of others that must be on the same node.
+    pub(crate) together: Vec<Spanned<String>>,
+    /// Names of others that must not.
+    pub(crate) apart: Vec<Spanned<String>>,
     pub(crate) failback: Failback,
     pub(crate) occupied: OccupiedPolicy,
     pub(crate) switchover: Switchover,
@@ -289,8 +295,9 @@ fn node(section: &Section<'_>) -> Option<NodeEntry> {
             ));
         }
     }
+    let weight = section.number("weight", 1..=100).unwrap_or(1);
     section.finish();
-    Some(NodeEntry { name: name?, addresses: addresses?, interfaces })
+    Some(NodeEntry { name: name?, addresses: addresses?, interfaces, weight })
 }
 
 fn group(section: &Section<'_>) -> Option<GroupEntry> {
@@ -308,6 +315,8 @@ fn group(section: &Section<'_>) -> Option<GroupEntry> {
         _ => {}
     }
     let prefer = prefer(section);
+    let together = section.list("together", |text| Ok(text.to_owned()));
+    let apart = section.list("apart", |text| Ok(text.to_owned()));
     let failback = section.parsed("failback", |text| match text {
         "never" => Ok(Failback::Never),
         text => duration::parse(text).map(Failback::After).map_err(|why| format!("{why}; or \"never\"")),
@@ -334,6 +343,8 @@ fn group(section: &Section<'_>) -> Option<GroupEntry> {
         interface: interface?,
         vips: vips?.into_inner(),
         prefer,
+        together: together.map_or_else(Vec::new, Spanned::into_inner),
+        apart: apart.map_or_else(Vec::new, Spanned::into_inner),
         failback: failback.map_or(Failback::Never, Spanned::into_inner),
         occupied: occupied.unwrap_or(OccupiedPolicy::Wait),
         switchover: switchover.unwrap_or(Switchover::Strict),

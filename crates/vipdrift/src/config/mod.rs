@@ -24,6 +24,7 @@ pub(crate) mod duration;
 mod file;
 mod keys;
 mod outline;
+mod placement;
 mod problem;
 mod resolve;
 mod section;

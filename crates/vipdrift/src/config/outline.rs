@@ -1,6 +1,7 @@
 //! What the nodes have to agree on, setting by setting: their digest is compared among peers, and where it differs, which
 //! settings do. No value and no key goes into it, only hashes of values.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use vipdrift_checks::{Exec, Http, Probe};
@@ -62,13 +63,14 @@ impl Settings {
     }
 
     fn node(&mut self, node: &NodeEntry) {
-        let NodeEntry { name, addresses, interfaces } = node;
+        let NodeEntry { name, addresses, interfaces, weight } = node;
         let at = format!("node {}", name.get_ref());
         let addresses: Vec<_> = addresses.get_ref().iter().map(|address| address.get_ref()).collect();
         self.add(format!("{at} addresses"), &addresses);
         for (logical, real) in interfaces {
             self.add(format!("{at} interfaces {}", logical.get_ref()), real.get_ref());
         }
+        self.add(format!("{at} weight"), weight);
     }
 
     fn group(&mut self, group: &GroupEntry) {
@@ -77,6 +79,8 @@ impl Settings {
             interface,
             vips,
             prefer,
+            together,
+            apart,
             failback,
             occupied,
             switchover,
@@ -97,6 +101,10 @@ impl Settings {
             Prefer::These(names) => {
                 add("prefer", &names.iter().map(|name| name.get_ref()).collect::<Vec<_>>());
             }
+        }
+        for (key, names) in [("together", together), ("apart", apart)] {
+            // In which order they are named means nothing.
+            add(key, &names.iter().map(|name| name.get_ref()).collect::<BTreeSet<_>>());
         }
         add("failback", failback);
         add("occupied", occupied);

@@ -12,6 +12,7 @@ use vipdrift_core::{
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
 
 use super::file::{Config, GroupEntry, Lease, Prefer};
+use super::placement::Placement;
 use super::service::Hooks;
 use super::{digest, outline};
 
@@ -109,13 +110,18 @@ impl Resolved {
             dead_after: config.cluster.dead_after,
             start_wait: config.cluster.start_wait,
         };
-        for group in &config.groups {
-            resolved.add_group(config, group, own.interface(group.interface.get_ref()));
+        let placement = Placement::of(config);
+        for (index, group) in config.groups.iter().enumerate() {
+            resolved.add_group(config, index, &placement, own.interface(group.interface.get_ref()));
         }
         Some(resolved)
     }
 
-    fn add_group(&mut self, config: &Config, group: &GroupEntry, real: &str) {
+    fn add_group(&mut self, config: &Config, at: usize, placement: &Placement, real: &str) {
+        let group = &config.groups[at];
+        let others = |groups: &BTreeSet<usize>| {
+            groups.iter().copied().filter(|&other| other != at).map(GroupIndex).collect::<Vec<_>>()
+        };
         let position = self.interfaces.iter().position(|name| name == real).unwrap_or_else(|| {
             self.interfaces.push(real.to_owned());
             self.interfaces.len() - 1
@@ -129,7 +135,12 @@ impl Resolved {
             id: GroupId::of(group.name.get_ref()),
             interface,
             vips: (first..self.vips.len()).map(VipIndex).collect(),
-            order: order(config, group).iter().map(|name| NodeId::of(name)).collect(),
+            order: order(config, group, placement.leader(config, at))
+                .iter()
+                .map(|name| NodeId::of(name))
+                .collect(),
+            together: others(&placement.together[at]),
+            apart: others(&placement.apart[at]),
             failback: group.failback,
             occupied: group.occupied,
             switchover: group.switchover,
@@ -181,14 +192,15 @@ impl Resolved {
     }
 }
 
-/// The nodes in the order of preference for `group`.
-fn order<'c>(config: &'c Config, group: &'c GroupEntry) -> Vec<&'c str> {
+/// The nodes in the order of preference for `group`; where it is spread, by the name of `leader`.
+pub(super) fn order<'c>(config: &'c Config, group: &'c GroupEntry, leader: &GroupEntry) -> Vec<&'c str> {
     let mut names: Vec<_> = config.nodes.iter().map(|n| n.name.get_ref().as_str()).collect();
+    let weight = |name: &str| config.nodes.iter().find(|n| n.name.get_ref() == name).map_or(1, |n| n.weight);
     match &group.prefer {
         Prefer::AsWritten => {}
         Prefer::Spread => {
-            names.sort_by_key(|name| {
-                (std::cmp::Reverse(digest::rendezvous(group.name.get_ref(), name)), *name)
+            names.sort_by_cached_key(|name| {
+                (std::cmp::Reverse(digest::rendezvous(leader.name.get_ref(), name, weight(name))), *name)
             });
         }
         Prefer::These(preferred) => names.sort_by_key(|name| {

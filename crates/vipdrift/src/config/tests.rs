@@ -175,6 +175,8 @@ const CASES: &[Case] = &[
     ("interfaces = { lan = \"ens3\" }", "interfaces = { lna = \"ens3\" }", "12:8", "node `bravo` does not say which interface is `lan`", "needed by group `web`", "it has `lna`: did you mean `lan`?"),
     ("interfaces = { lan = \"ens3\" }", "", "12:8", "node `bravo` does not say which interface is `lan`", "a logical name, since node `alpha` defines it", "add interfaces = { lan = \"eth0\" } to it"),
     ("interfaces = { lan = \"ens3\" }", "interfaces = { lan = \"a name too long\" }", "14:22", "`a name too long` is not the name of an interface", "no space", ""),
+    ("name = \"bravo\"", "name = \"bravo\"\nweight = 0", "13:10", "`weight` of [[node]] is out of range", "expected 1 to 100", ""),
+    ("name = \"bravo\"", "name = \"bravo\"\nweight = \"2\"", "13:10", "`weight` has the wrong type", "expected a whole number, found a string", ""),
     // [[group]]
     ("[[group]]", "[[grop]]", "16:3", "unknown key `grop`", "not a key of the file", "did you mean `group`?"),
     (FIRST, "192.0.2.100", "19:9", "`vips` of [[group]] is not valid", "the prefix length is missing, for example `192.0.2.100/24`", ""),
@@ -197,6 +199,16 @@ const CASES: &[Case] = &[
     (LAN, "interface = \"lan\"\nfailback = \"always\"", "19:12", "`failback` of [[group]] is not valid", "or \"never\"", ""),
     (LAN, "interface = \"lan\"\nreferences = [\"192.0.2.12\"]", "19:15", "192.0.2.12 cannot be a reference", "it is an address of node `bravo`", "a machine outside the cluster"),
     (LAN, "interface = \"lan\"\nas_source = \"yes\"", "19:13", "`as_source` has the wrong type", "expected true or false, found a string", ""),
+    // together, apart
+    (LAN, "interface = \"lan\"\napart = \"db\"", "19:9", "`apart` has the wrong type", "expected a list of strings", ""),
+    (LAN, "interface = \"lan\"\napart = [\"web\"]", "19:10", "`apart` of `web` names the group itself", "itself", "name other groups"),
+    (LAN, "interface = \"lan\"\ntogether = [\"dp\"]", "19:13", "there is no group `dp`", "not the name of a [[group]]", ""),
+    (END, "2001:db8::100/64\"]\napart = [\"dp\"]\n[[group]]\nname = \"db\"\ninterface = \"lan\"\nvips = [\"192.0.2.101/24\"]\n", "20:10", "there is no group `dp`", "not the name of a [[group]]", "did you mean `db`?"),
+    (END, "2001:db8::100/64\"]\napart = [\"db\", \"db\"]\n[[group]]\nname = \"db\"\ninterface = \"lan\"\nvips = [\"192.0.2.101/24\"]\n", "20:16", "`db` is named twice", "again here", ""),
+    (END, "2001:db8::100/64\"]\ntogether = [\"db\"]\n[[group]]\nname = \"db\"\ninterface = \"lan\"\nvips = [\"192.0.2.101/24\"]\napart = [\"web\"]\n", "25:10", "`db` and `web` cannot be both together and apart", "apart here", ""),
+    (END, "2001:db8::100/64\"]\ntogether = [\"db\"]\n[[group]]\nname = \"db\"\ninterface = \"lan\"\nvips = [\"192.0.2.101/24\"]\nfailback = \"1m\"\n", "20:13", "`web` and `db` are together and differ in `failback`", "together by this", "give both the same `failback`"),
+    (END, "2001:db8::100/64\"]\ntogether = [\"db\"]\n[[group]]\nname = \"db\"\ninterface = \"lan\"\nvips = [\"192.0.2.101/24\"]\nswitchover = \"hitless\"\n", "20:13", "`web` and `db` are together and differ in `switchover`", "together by this", ""),
+    (END, "2001:db8::100/64\"]\ntogether = [\"db\"]\n[[group]]\nname = \"db\"\ninterface = \"lan\"\nvips = [\"192.0.2.101/24\"]\nprefer = [\"bravo\"]\n", "20:13", "`web` and `db` are together and differ in `prefer`", "together by this", ""),
     // [[group.check]], [group.hooks]
     (END, "2001:db8::100/64\"]\n[[group.check]]\nname = \"http\"\n", "20:1", "a check has nothing to look at", "no kind of check here", "add one of tcp"),
     (END, "2001:db8::100/64\"]\n[[group.check]]\ntcp = \"127.0.0.1:80\"\nicmp = \"192.0.2.1\"\n", "22:1", "a check looks at one thing", "`icmp` beside `tcp`", "make it two checks"),
@@ -322,6 +334,51 @@ fn spread_is_even_and_the_same_on_every_node() {
     assert_eq!(firsts("alpha"), firsts("bravo"));
     let alphas = firsts("alpha").iter().filter(|id| **id == NodeId::of("alpha")).count();
     assert!((30..=70).contains(&alphas), "{alphas} of 100 on alpha");
+}
+
+/// Three groups beside the good one, and what is said of each.
+fn placed(web: &str, [a, b, c]: [&str; 3]) -> Resolved {
+    let mut text = changed(END, &format!("{END}{web}\n"));
+    for (number, (name, keys)) in [("a", a), ("b", b), ("c", c)].into_iter().enumerate() {
+        text += &format!(
+            "[[group]]\nname = \"{name}\"\ninterface = \"lan\"\nvips = [\"198.51.100.{}/24\"]\n{keys}\n",
+            number + 1
+        );
+    }
+    Resolved::new(&accepted(&text), "alpha").expect("a node")
+}
+
+/// Web, a, b and c are 0 to 3.
+fn indices(groups: &[vipdrift_core::GroupIndex]) -> Vec<usize> {
+    groups.iter().map(|group| group.0).collect()
+}
+
+#[test]
+fn together_and_apart_count_for_both_sides_and_for_the_whole_set() {
+    let resolved = placed("together = [\"a\"]", ["", "together = [\"a\"]", "apart = [\"b\"]"]);
+    let together: Vec<_> = resolved.groups.iter().map(|group| indices(&group.together)).collect();
+    assert_eq!(together, [vec![1, 2], vec![0, 2], vec![0, 1], vec![]]);
+    let apart: Vec<_> = resolved.groups.iter().map(|group| indices(&group.apart)).collect();
+    assert_eq!(apart, [vec![3], vec![3], vec![3], vec![0, 1, 2]]);
+}
+
+#[test]
+fn a_set_that_is_spread_has_the_order_of_its_first_by_name() {
+    let spread = "prefer = \"spread\"";
+    let with = format!("{spread}\ntogether = [\"c\"]");
+    // Groups whose own orders differ.
+    let alone = placed(spread, [spread, spread, spread]);
+    let orders: std::collections::BTreeSet<_> = alone.groups.iter().map(|group| group.order[0]).collect();
+    assert_eq!(orders.len(), 2, "some begin with one node, some with the other");
+    for leader in 1..3 {
+        let mut keys = [spread; 3];
+        keys[leader - 1] = &with;
+        let set = placed(spread, keys);
+        assert_eq!(set.groups[leader].order, alone.groups[leader].order);
+        assert_eq!(set.groups[3].order, alone.groups[leader].order);
+    }
+    let set = placed(&with, [spread; 3]);
+    assert_eq!(set.groups[0].order, alone.groups[3].order, "c comes before web");
 }
 
 #[test]

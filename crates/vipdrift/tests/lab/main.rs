@@ -11,6 +11,7 @@ mod journal;
 mod load;
 mod logs;
 mod network;
+mod placement;
 mod real_services;
 mod reload;
 mod services;
@@ -25,6 +26,7 @@ use journal::*;
 use load::*;
 use logs::*;
 use network::*;
+use placement::*;
 use real_services::*;
 use reload::*;
 use services::*;
@@ -62,6 +64,8 @@ vipdrift_lab::tests![
     drain_one_group_on_another_node,
     drain_during_a_partition,
     drained_survives_a_restart,
+    a_cable_of_one_network_moves_the_groups_of_both,
+    groups_that_are_apart_are_never_on_one_node,
     vips_are_never_source_addresses,
     the_brain_has_no_privileges,
     wrong_key_has_no_effect_and_is_counted,

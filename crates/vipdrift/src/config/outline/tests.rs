@@ -25,6 +25,7 @@ journal_limit = "64MiB" #> "32MiB" |
 name = "alpha" #> "aleph" | only here: node alpha; only there: node aleph
 addresses = ["192.0.2.11"] #> ["192.0.2.21"] | node alpha addresses
 interfaces = { lan = "eth0" } #> { lan = "eth1" } | node alpha interfaces lan
+weight = 1 #> 2 | node alpha weight
 
 [[node]]
 name = "bravo" #> "beth" | only here: node bravo; only there: node beth
@@ -43,6 +44,8 @@ references = ["auto"] #> ["gateway"] | group web references
 isolated = "release" #> "keep" | group web isolated
 as_source = false #> true | group web as_source
 all_unhealthy = "keep" #> "release" | group web all_unhealthy
+#together = ["db"] #> together = ["db"] | group web together
+#apart = ["db"] #> apart = ["db"] | group web apart
 
 [[group.check]]
 tcp = "127.0.0.1:80" #> "127.0.0.1:81" | group web check tcp tcp
@@ -86,6 +89,13 @@ fault = ["/bin/on-fault"] #> ["/bin/true"] | group web hooks fault
 drained = ["/bin/on-drained"] #> ["/bin/true"] | group web hooks drained
 timeout = "30s" #> "20s" | group web hooks timeout
 user = "deploy" #> "nobody" | group web hooks user
+
+[[group]]
+name = "db" #> "store" | only here: group db; only there: group store
+interface = "eth0" #> "eth1" | group db interface
+vips = ["192.0.2.110/24"] #> ["192.0.2.111/24"] | group db vips
+prefer = "spread" #> ["alpha"] | group db prefer
+failback = "1m" #> "2m" | group db failback
 
 [control]
 socket = "/run/vipdrift/control.sock" #> "/run/other.sock" |
@@ -182,7 +192,7 @@ fn what_is_there_in_one_file_only_is_named_once() {
         assert!(start < end, "{from}");
         format!("{}{}", &EVERYTHING[..start], &EVERYTHING[end..])
     };
-    let hooks = without("[group.hooks]", "[control]");
+    let hooks = without("[group.hooks]", "[[group]]\nname = \"db\"");
     assert_eq!(differences(EVERYTHING, &hooks)[0], ["only here: group web hooks"]);
     let check = without("[[group.check]]\nunit", "[[group.check]]\nfile");
     assert_eq!(differences(EVERYTHING, &check)[0], ["only here: group web check unit"]);
