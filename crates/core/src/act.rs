@@ -60,6 +60,8 @@ impl Node {
         evidence: Vec<String>,
     ) {
         let from = self.role(group);
+        let prepared = self.config.groups[group].gate.is_some()
+            && matches!(&self.groups[group].state, State::Mounting { from, .. } if *from != RoleName::Active);
         self.stop_asking(group);
         self.touch(group);
         self.timers.cancel(Timer::Announce(group));
@@ -76,6 +78,9 @@ impl Node {
         g.reserved = heir.map(|heir| (heir, until));
         g.since = self.now;
         g.reason.clone_from(&reason);
+        if prepared {
+            self.unprepare(group);
+        }
         if from == RoleName::Active {
             let to = self.idle_role(group);
             self.groups[group].shown = to;

@@ -253,6 +253,28 @@ impl Bench {
         bench
     }
 
+    /// Active, with charlie standby and alpha in fault.
+    pub(crate) fn active() -> Self {
+        let mut bench = Self::new(Switchover::Strict, OccupiedPolicy::Wait);
+        bench.puppets[ALPHA].state.role = Role::Fault;
+        bench.pass(HEARTBEAT * 40);
+        assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+        bench.done = Done::default();
+        bench
+    }
+
+    /// The answer to a command.
+    pub(crate) fn reply(&self, ticket: u64) -> Option<Result<&str, &str>> {
+        let reply = self.done.replies.iter().find(|(known, _)| *known == Ticket(ticket))?;
+        Some(reply.1.as_deref().map_err(String::as_str))
+    }
+
+    /// A puppet is active in the next term.
+    pub(crate) fn takes_over(&mut self, puppet: usize) {
+        let term = self.node.groups[0].term + 1;
+        self.say(puppet, |state| (state.role, state.mounted, state.term) = (Role::Active, true, term));
+    }
+
     /// From here on a node that was brought back from the checkpoint of this one must do the same.
     pub(crate) fn bring_back(&mut self) {
         let bytes = rmp_serde::to_vec_named(&self.node.checkpoint()).expect("a state can be written down");

@@ -68,7 +68,8 @@ impl Node {
             return;
         }
         // Whoever has lost the holder from hearing does not wait until everybody has.
-        let seen_held = !self.is_takeover(group) && self.is_seen_held(group);
+        // Nor does who has prepared: what was seen of the last holder is old, and the segment is asked.
+        let seen_held = !preparing && !self.is_takeover(group) && self.is_seen_held(group);
         let ready = ready && !seen_held && !self.has_just_joined(group);
         self.keep_asking(group);
         if self.has_yielded(group) {
@@ -92,9 +93,12 @@ impl Node {
             self.groups[group].occupancy.pause();
         }
         if let Verdict::Occupied(answer) = verdict {
-            self.shut_gate(group);
             self.groups[group].idle_since = None;
             self.consider_occupied(group, answer, ready);
+            if !self.awaits_gate(group) {
+                // It has succeeded, and nothing comes of it.
+                self.shut_gate(group);
+            }
         }
     }
 

@@ -554,6 +554,8 @@ impl Node {
         let reserved = g.reserved.filter(|(_, until)| self.now < *until).map(|(heir, _)| heir);
         let heir = match (&g.state, &g.handover, &g.request) {
             (State::Active, Some(handover), _) if handover.hitless => Some(handover.heir),
+            // Who prepares claims for itself.
+            (State::Standby, ..) if self.is_preparing(group) => None,
             (State::Standby, _, Some(request)) => Some(request.heir),
             (State::Standby | State::Releasing { .. }, _, _) => reserved.filter(|_| g.resigned),
             _ => None,

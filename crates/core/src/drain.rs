@@ -207,9 +207,17 @@ impl Node {
             let outcome = Err(format!("{name} {why}; run `vipdrift {verb}` on it"));
             return self.act(Action::Reply { ticket, outcome });
         }
+        // A later order about the same takes the place of one that is still under way.
+        let of = group.map(|group| self.groups[group].id);
+        let same = |sent: &Sent| sent.peer == peer && sent.errand.group == of;
+        let (over, rest) = std::mem::take(&mut self.sent).into_iter().partition::<Vec<_>, _>(same);
+        self.sent = rest;
+        for Sent { ticket, .. } in over {
+            let outcome = Err("another order for the same came meanwhile".to_owned());
+            self.act(Action::Reply { ticket, outcome });
+        }
         self.last_errand = self.last_errand.wrapping_add(1);
-        let errand =
-            Errand { number: self.last_errand, order, group: group.map(|group| self.groups[group].id) };
+        let errand = Errand { number: self.last_errand, order, group: of };
         let until = self.now + ERRAND_LIMIT;
         self.sent.push(Sent { ticket, peer, errand, taken: false, until });
         self.timers.set_sooner(Timer::Errand, until);
@@ -289,6 +297,8 @@ impl Node {
                 format!("{name} has not answered; it may still do it if it has heard")
             });
             self.act(Action::Reply { ticket, outcome });
+            // The next one for it, if there is one.
+            self.send_heartbeat(peer, false);
         }
     }
 }

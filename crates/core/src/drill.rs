@@ -38,6 +38,8 @@ pub(crate) struct Drill {
     stage: Stage,
     watched: Vec<Watched>,
     legs: Vec<Leg>,
+    /// Why it goes back before its time.
+    failed: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +98,7 @@ impl Node {
         let watched = [of(true), of(false)].into_iter().flatten();
         let watched = watched.map(|vip| Watched { vip, answered: None, longest: Duration::ZERO }).collect();
         let stage = Stage::First { back: false, until: self.now + FIRST };
-        Ok(Drill { ticket, group, home, away, stay, stage, watched, legs: Vec::new() })
+        Ok(Drill { ticket, group, home, away, stay, stage, watched, legs: Vec::new(), failed: None })
     }
 
     pub(crate) fn on_drill_due(&mut self) {
@@ -119,7 +121,16 @@ impl Node {
                 match self.unanswered(since) {
                     None => self.finish_leg(back),
                     Some(address) if now >= until => {
-                        self.end_drill(Some(format!("nobody answers for {address} after the move")));
+                        let why = format!("nobody answers for {address} after the move");
+                        if back {
+                            self.end_drill(Some(why));
+                        } else {
+                            // Clients are without it: back at once, with nothing to ask.
+                            if let Some(drill) = &mut self.drill {
+                                drill.failed = Some(why);
+                            }
+                            self.begin_leg(true);
+                        }
                     }
                     Some(_) => {}
                 }
@@ -170,12 +181,23 @@ impl Node {
     }
 
     fn begin_leg(&mut self, back: bool) {
+        let Some(drill) = &self.drill else { return };
+        let (group, from, to) =
+            if back { (drill.group, drill.away, drill.home) } else { (drill.group, drill.home, drill.away) };
+        // Much may have happened while it was asked who answers.
+        let planned = self.plan_move(group, Some(self.node_name(to)));
+        match planned {
+            Ok((holder, _)) if holder == from => {}
+            Ok((holder, _)) => {
+                let why = format!("{} has taken it meanwhile", self.node_name(holder));
+                return self.end_drill(Some(why));
+            }
+            Err(why) => return self.end_drill(Some(format!("it was not moved: {why}"))),
+        }
         let Some(drill) = &mut self.drill else { return };
         for watched in &mut drill.watched {
             watched.longest = Duration::ZERO;
         }
-        let (group, from, to) =
-            if back { (drill.group, drill.away, drill.home) } else { (drill.group, drill.home, drill.away) };
         drill.stage = Stage::Moving { back, told: false, until: self.now + SWITCHOVER_LIMIT };
         let (name, from, to_name) = (self.group_name(group), self.node_name(from), self.node_name(to));
         let note = format!("{name}: drill, {from} to {to_name}");
@@ -192,7 +214,7 @@ impl Node {
                 let Some(drill) = &mut self.drill else { return };
                 if let Stage::Moving { back, .. } = drill.stage {
                     drill.stage = Stage::Moving { back, told: true, until: now + SWITCHOVER_LIMIT };
-                    self.timers.set(Timer::Drill, now);
+                    self.timers.set(Timer::Drill, now + DRILL_PACE);
                 }
             }
         }
@@ -241,7 +263,12 @@ impl Node {
     }
 
     fn end_drill(&mut self, why: Option<String>) {
-        let Some(Drill { ticket, group, legs, .. }) = self.drill.take() else { return };
+        let Some(Drill { ticket, group, home, legs, failed, .. }) = self.drill.take() else { return };
+        let why = match (failed, why) {
+            (None, why) => why,
+            (Some(first), None) => Some(format!("{first}; it is back on {}", self.node_name(home))),
+            (Some(first), Some(then)) => Some(format!("{first}; {then}")),
+        };
         self.timers.cancel(Timer::Drill);
         for leg in &legs {
             let longest = spell(leg.longest());

@@ -48,7 +48,12 @@ impl Node {
                 self.note(format!("{name}: {reason}; before_active runs first"));
                 let index = self.group_index(group);
                 self.act(Action::Prepare { group: index, number, term, reason: reason.clone() });
-                self.groups[group].gate = Gate::Asked { number, since, until, reason };
+                let g = &mut self.groups[group];
+                g.gate = Gate::Asked { number, since, until, reason };
+                // It is this node now that takes the group; whoever was asked or named before does not.
+                g.request = None;
+                g.reserved = None;
+                g.resigned = false;
                 self.timers.set_sooner(Timer::Gate(group), until);
                 self.touch(group);
             }
@@ -72,6 +77,11 @@ impl Node {
         }
         self.timers.cancel(Timer::Gate(group));
         self.touch(group);
+        self.unprepare(group);
+    }
+
+    /// The hook of this node's role is to run: what the program has done is not wanted any more.
+    pub(crate) fn unprepare(&mut self, group: usize) {
         let index = self.group_index(group);
         let (role, term) = (self.idle_role(group), self.groups[group].term);
         self.act(Action::Unprepare { group: index, role, term });

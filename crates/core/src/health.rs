@@ -99,19 +99,22 @@ impl Node {
         })
     }
 
-    /// A check of the group has not been looked at yet.
+    /// A required check of the group has not been looked at yet. One that demotes is not waited for: it keeps nobody from
+    /// the group who is the only one left.
     pub(crate) fn awaits_checks(&self, group: usize) -> bool {
-        self.groups[group].checks.iter().any(|&index| !self.checks[index].known)
+        self.awaited(group) > 0
+    }
+
+    fn awaited(&self, group: usize) -> usize {
+        let required = |index: usize| self.config.checks[index].effect == Effect::Fault;
+        let checks = self.groups[group].checks.iter();
+        checks.filter(|&&index| required(index) && !self.checks[index].known).count()
     }
 
     /// Nothing is known to be wrong: all that keeps this node from the group are looks that are still to come.
     pub(crate) fn only_awaits_checks(&self, group: usize) -> bool {
-        let unknown = |index: &&usize| {
-            !self.checks[**index].known && self.config.checks[**index].effect == Effect::Fault
-        };
-        let awaited = |one: usize| self.groups[one].checks.iter().filter(unknown).count();
-        self.set_of(group).any(|one| awaited(one) > 0)
-            && self.set_of(group).all(|one| self.own_faults(one).len() == awaited(one))
+        self.set_of(group).any(|one| self.awaits_checks(one))
+            && self.set_of(group).all(|one| self.own_faults(one).len() == self.awaited(one))
     }
 
     /// Some check says that this node should hold the group only if no other can.

@@ -122,7 +122,7 @@ impl Kernel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Remote {
     pub(crate) state: GroupState,
-    /// Since when it has been standby, and not demoted, without a break.
+    /// Since when it has been standby, not demoted, and sure of itself, without a break.
     pub(crate) standby_since: Option<Timestamp>,
 }
 
@@ -426,7 +426,7 @@ impl Peer {
         }
         for state in &states.groups {
             let old = self.groups.get(&state.group);
-            let healthy = state.role == Role::Standby && !state.demoted;
+            let healthy = state.role == Role::Standby && !state.demoted && !state.proving;
             let standby_since = healthy.then(|| old.and_then(|old| old.standby_since).unwrap_or(now));
             // Within an incarnation versions only grow; after a restart they begin anew with everything unseen.
             if old.is_some_and(|old| old.state == *state && old.standby_since == standby_since) {

@@ -47,7 +47,9 @@ impl Node {
                 if holds {
                     self.groups[partner].wants_vips() && self.leader_name(partner) < self.leader_name(group)
                 } else {
+                    // One that prepares is as good as held; of two that do, each finishes what it has begun.
                     !matches!(self.groups[partner].state, State::Standby)
+                        || self.is_preparing(partner) && !self.is_preparing(group)
                 }
             })
             .map(|partner| self.holds_partner(partner))
@@ -64,19 +66,16 @@ impl Node {
         format!("holds {}, which must be apart", self.group_name(partner))
     }
 
-    /// Why nobody takes a group that this node gives up, if that is because of what others hold.
+    /// Why nobody takes a group that this node gives up: what keeps each of the others from it.
     pub(crate) fn left_alone(&self, group: usize) -> Option<String> {
-        if self.config.groups[group].apart.is_empty()
-            || self.successor(group).is_some()
-            || self.holder(group).is_some()
-        {
+        if self.leaving || self.successor(group).is_some() || self.holder(group).is_some() {
             return None;
         }
-        let why = (0..self.peers.len())
-            .filter_map(|peer| Some(format!("{} {}", self.peers[peer].name, self.apart_there(group, peer)?)));
+        let order = self.config.groups[group].order.iter().filter(|&&id| id != self.config.id);
+        let why = order.map(|&id| format!("{} {}", self.node_name(id), self.unready_reason(group, id)));
         let why: Vec<String> = why.collect();
-        (!why.is_empty())
-            .then(|| format!("{} is left without a holder: {}", self.group_name(group), why.join(", ")))
+        let name = self.group_name(group);
+        (!why.is_empty()).then(|| format!("{name} is left without a holder: {}", why.join(", ")))
     }
 
     // ---- Together ---------------------------------------------------------------------------------------------

@@ -55,6 +55,11 @@ fn longest_failback(setup: &Setup) -> Duration {
     setup.groups.iter().map(|group| group.failback).max().unwrap_or_default()
 }
 
+/// How long a program may take that runs before a mount.
+fn longest_gate(setup: &Setup) -> Duration {
+    setup.groups.iter().map(|group| group.gate).max().unwrap_or_default()
+}
+
 fn lease_end(setup: &Setup) -> Option<Duration> {
     setup.lease().map(|lease| lease + SLACK)
 }
@@ -72,6 +77,8 @@ pub(crate) fn recovery(setup: &Setup, episode: &[Planned]) -> Duration {
     // Whoever waits for an old holder's kernel, and then asks its machine ten times.
     span += setup.lease().unwrap_or_default() + ms(1000 + 10 * 50 + 500);
     span += longest_failback(setup) + UNHEARD;
+    // Each node in its turn may have a program to run first, and again what it has lost the right to meanwhile.
+    span += longest_gate(setup) * (nodes + 1);
     if episode.iter().any(|planned| pauses(&planned.fault)) {
         span += LONGEST_PAUSE;
     }
@@ -325,6 +332,16 @@ pub(crate) fn is_back_in_time(setup: &Setup, planned: &Planned) -> bool {
 /// How long the client may be without an answer when a single fault has come over a cluster at rest; `None` where the
 /// design promises nothing.
 pub(crate) fn outage(setup: &Setup, planned: &Planned, group: &GroupSetup) -> Option<Duration> {
+    let moves = outage_without_gate(setup, planned, group)?;
+    if group.gate.is_zero() || moves.is_zero() {
+        return Some(moves);
+    }
+    // While the program runs, questions become few; after it the segment is asked anew.
+    let slow = setup.heartbeat.clamp(ms(50), ms(1000));
+    Some(moves + group.gate + slow + patience(setup) * 2)
+}
+
+fn outage_without_gate(setup: &Setup, planned: &Planned, group: &GroupSetup) -> Option<Duration> {
     let hitless = group.hitless;
     let mount = round_trip(setup) * 2 + ms(2);
     match &planned.fault {

@@ -6,17 +6,7 @@ use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, Order, Progress, Role};
 
 use crate::bench::{ALPHA, Bench, CHARLIE, GROUP, HEARTBEAT};
 use crate::group::State;
-use crate::{Command, Event, GroupIndex, OccupiedPolicy, Scope, Switchover, Ticket};
-
-/// Active, with charlie standby and alpha in fault.
-fn active() -> Bench {
-    let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
-    bench.puppets[ALPHA].state.role = Role::Fault;
-    bench.pass(HEARTBEAT * 40);
-    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
-    bench.done = crate::bench::Done::default();
-    bench
-}
+use crate::{Command, Event, GroupIndex, Scope, Ticket};
 
 fn order(bench: &mut Bench, ticket: u64, order: Order, node: Option<&str>, group: bool) {
     let scope = Scope { node: node.map(str::to_owned), group: group.then_some(GroupIndex(0)) };
@@ -27,17 +17,12 @@ fn order(bench: &mut Bench, ticket: u64, order: Order, node: Option<&str>, group
     }));
 }
 
-fn reply(bench: &Bench, ticket: u64) -> Option<Result<&str, &str>> {
-    let reply = bench.done.replies.iter().find(|(known, _)| *known == Ticket(ticket))?;
-    Some(reply.1.as_deref().map_err(String::as_str))
-}
-
 #[test]
 fn a_drained_group_goes_and_is_remembered_while_the_node_stays_healthy() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     order(&mut bench, 1, Order::Drain, None, true);
     bench.pass(HEARTBEAT * 2);
-    assert_eq!(reply(&bench, 1), Some(Ok("web: drained")));
+    assert_eq!(bench.reply(1), Some(Ok("web: drained")));
     assert!(matches!(bench.state(), State::Standby));
     let carry = bench.done.carry.clone().expect("remembered");
     assert_eq!((carry.drained.node, carry.drained.groups), (false, [GROUP.0].into()));
@@ -49,16 +34,16 @@ fn a_drained_group_goes_and_is_remembered_while_the_node_stays_healthy() {
     assert!(matches!(bench.state(), State::Standby));
     order(&mut bench, 2, Order::Drain, None, false);
     order(&mut bench, 3, Order::Undrain, None, false);
-    assert_eq!(reply(&bench, 3), Some(Ok("undrained; still drained: web")));
+    assert_eq!(bench.reply(3), Some(Ok("undrained; still drained: web")));
     order(&mut bench, 4, Order::Undrain, None, true);
-    assert_eq!(reply(&bench, 4), Some(Ok("web: undrained")));
+    assert_eq!(bench.reply(4), Some(Ok("web: undrained")));
     bench.pass(Duration::from_secs(10));
     assert!(matches!(bench.state(), State::Active));
 }
 
 #[test]
 fn an_order_for_another_node_is_repeated_until_it_is_done() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     order(&mut bench, 1, Order::Drain, Some("charlie"), true);
     bench.pass(HEARTBEAT * 5);
     let wanted = Errand { number: 1, order: Order::Drain, group: Some(GROUP) };
@@ -67,10 +52,10 @@ fn an_order_for_another_node_is_repeated_until_it_is_done() {
     assert!(bench.done.errands(ALPHA).iter().all(Option::is_none), "it is nobody else's business");
     bench.puppets[CHARLIE].outcome = Some(ErrandOutcome { number: 1, progress: Progress::Working });
     bench.pass(HEARTBEAT * 2);
-    assert_eq!(reply(&bench, 1), None);
+    assert_eq!(bench.reply(1), None);
     bench.puppets[CHARLIE].outcome = Some(ErrandOutcome { number: 1, progress: Progress::Done });
     bench.pass(HEARTBEAT * 2);
-    assert_eq!(reply(&bench, 1), Some(Ok("web: charlie is drained")));
+    assert_eq!(bench.reply(1), Some(Ok("web: charlie is drained")));
     bench.done = crate::bench::Done::default();
     bench.pass(HEARTBEAT * 2);
     assert!(bench.done.errands(CHARLIE).iter().all(Option::is_none), "no longer asked");
@@ -79,23 +64,54 @@ fn an_order_for_another_node_is_repeated_until_it_is_done() {
 
 #[test]
 fn whoever_cannot_be_asked_or_does_not_answer_is_named() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     order(&mut bench, 1, Order::Drain, Some("zulu"), false);
-    assert_eq!(reply(&bench, 1), Some(Err("no node named zulu")));
+    assert_eq!(bench.reply(1), Some(Err("no node named zulu")));
     order(&mut bench, 2, Order::Undrain, Some("charlie"), false);
     bench.pass(Duration::from_secs(11));
-    assert_eq!(reply(&bench, 2), Some(Err("charlie has not answered; it may still do it if it has heard")));
+    assert_eq!(bench.reply(2), Some(Err("charlie has not answered; it may still do it if it has heard")));
     bench.puppets[CHARLIE].speaks = false;
     bench.pass(HEARTBEAT * 10);
     order(&mut bench, 3, Order::Drain, Some("charlie"), false);
-    assert_eq!(reply(&bench, 3), Some(Err("charlie is not heard; run `vipdrift drain` on it")));
+    assert_eq!(bench.reply(3), Some(Err("charlie is not heard; run `vipdrift drain` on it")));
     order(&mut bench, 4, Order::Drain, Some("bravo"), false);
     assert!(bench.node.drained, "its own name means this node");
 }
 
 #[test]
+fn a_later_order_takes_the_place_of_an_earlier_one() {
+    let mut bench = Bench::active();
+    order(&mut bench, 1, Order::Drain, Some("charlie"), false);
+    bench.puppets[CHARLIE].outcome = Some(ErrandOutcome { number: 1, progress: Progress::Working });
+    bench.pass(HEARTBEAT * 2);
+    order(&mut bench, 2, Order::Undrain, Some("charlie"), false);
+    bench.done.sent.clear();
+    bench.pass(HEARTBEAT * 2);
+    assert_eq!(bench.reply(1), Some(Err("another order for the same came meanwhile")));
+    let wanted = Errand { number: 2, order: Order::Undrain, group: None };
+    let said = bench.done.errands(CHARLIE);
+    assert!(!said.is_empty() && said.iter().all(|errand| *errand == Some(wanted)), "{said:?}");
+    bench.puppets[CHARLIE].outcome = Some(ErrandOutcome { number: 2, progress: Progress::Done });
+    bench.pass(HEARTBEAT * 2);
+    assert_eq!(bench.reply(2), Some(Ok("charlie is not drained any more")));
+}
+
+/// Whoever drains the last node that could hold a group is told so.
+#[test]
+fn a_drain_that_leaves_nobody_says_so() {
+    let mut bench = Bench::active();
+    bench.say(CHARLIE, |state| state.role = Role::Drained);
+    order(&mut bench, 1, Order::Drain, None, false);
+    bench.pass(HEARTBEAT * 2);
+    assert_eq!(
+        bench.reply(1),
+        Some(Ok("drained; web is left without a holder: alpha in fault, charlie drained"))
+    );
+}
+
+#[test]
 fn an_errand_is_done_once_and_its_outcome_told_until_it_is_known() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     let errand = Errand { number: 7, order: Order::Drain, group: None };
     bench.puppets[CHARLIE].errand = Some(errand);
     bench.pass(HEARTBEAT * 3);
@@ -123,12 +139,12 @@ fn an_errand_is_done_once_and_its_outcome_told_until_it_is_known() {
 
 #[test]
 fn nobody_is_left_without_an_answer() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     order(&mut bench, 1, Order::Drain, Some("charlie"), false);
     bench.obedient = false;
     order(&mut bench, 2, Order::Drain, None, false);
     bench.give(Event::KeeperGone);
     for ticket in [1, 2] {
-        assert_eq!(reply(&bench, ticket), Some(Err("this node has ended")), "{ticket}");
+        assert_eq!(bench.reply(ticket), Some(Err("this node has ended")), "{ticket}");
     }
 }

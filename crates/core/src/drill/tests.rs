@@ -4,38 +4,22 @@ use std::time::Duration;
 
 use vipdrift_wire::heartbeat::Role;
 
-use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT};
+use crate::bench::{ALPHA, Bench, CHARLIE};
 use crate::group::State;
-use crate::{Command, Event, GroupIndex, OccupiedPolicy, Switchover, Ticket};
+use crate::{Command, Event, GroupIndex, Ticket};
 
 const STAY: Duration = Duration::from_secs(1);
-
-/// Active, with charlie standby and alpha in fault.
-fn active() -> Bench {
-    let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
-    bench.puppets[ALPHA].state.role = Role::Fault;
-    bench.pass(HEARTBEAT * 40);
-    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
-    bench.done = crate::bench::Done::default();
-    bench
-}
 
 fn drill(bench: &mut Bench, ticket: u64) {
     let command = Command::Drill { ticket: Ticket(ticket), group: GroupIndex(0), to: None, stay: STAY };
     bench.give(Event::Command(command));
 }
 
-fn reply(bench: &Bench, ticket: u64) -> Option<Result<&str, &str>> {
-    let reply = bench.done.replies.iter().find(|(known, _)| *known == Ticket(ticket))?;
-    Some(reply.1.as_deref().map_err(String::as_str))
-}
-
 /// Charlie takes the group after so long, and answers for it.
 fn charlie_takes_it(bench: &mut Bench, after: Duration) {
     assert!(matches!(bench.state(), State::Standby), "let go: {:?}", bench.state());
     bench.pass(after);
-    let term = bench.node.groups[0].term + 1;
-    bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, term));
+    bench.takes_over(CHARLIE);
     let mac = bench.puppets[CHARLIE].mac;
     bench.claim(mac, true);
     bench.claim(mac, false);
@@ -44,13 +28,13 @@ fn charlie_takes_it(bench: &mut Bench, after: Duration) {
 
 #[test]
 fn there_and_back_with_the_longest_time_without_an_answer() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     drill(&mut bench, 1);
     drill(&mut bench, 2);
-    assert_eq!(reply(&bench, 2), Some(Err("there is a drill already")));
+    assert_eq!(bench.reply(2), Some(Err("there is a drill already")));
     charlie_takes_it(&mut bench, Duration::from_millis(7));
     // For a second it stays there, and answers.
-    assert_eq!(reply(&bench, 1), None);
+    assert_eq!(bench.reply(1), None);
     bench.pass(STAY);
     let mac = bench.puppets[CHARLIE].mac;
     bench.claim(mac, true);
@@ -63,7 +47,7 @@ fn there_and_back_with_the_longest_time_without_an_answer() {
     });
     bench.pass(Duration::from_millis(5));
     assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
-    assert_eq!(reply(&bench, 1), Some(Ok("drilled")));
+    assert_eq!(bench.reply(1), Some(Ok("drilled")));
     let legs = &bench.done.legs;
     let ways: Vec<_> = legs.iter().map(|leg| (leg.from.as_str(), leg.to.as_str())).collect();
     assert_eq!(ways, [("bravo", "charlie"), ("charlie", "bravo")]);
@@ -74,34 +58,59 @@ fn there_and_back_with_the_longest_time_without_an_answer() {
 
 #[test]
 fn a_drill_that_cannot_begin_moves_nothing() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     bench.say(CHARLIE, |state| state.role = Role::Fault);
     drill(&mut bench, 1);
-    assert_eq!(reply(&bench, 1), Some(Err("no other node is ready to take web")));
+    assert_eq!(bench.reply(1), Some(Err("no other node is ready to take web")));
     assert!(matches!(bench.state(), State::Active));
 }
 
+/// Its clients would be without it for as long as it stays there.
 #[test]
-fn an_heir_for_which_nobody_answers_is_told_of() {
-    let mut bench = active();
+fn an_heir_for_which_nobody_answers_gives_it_back_at_once() {
+    let mut bench = Bench::active();
     drill(&mut bench, 1);
     bench.pass(Duration::from_millis(2));
-    let term = bench.node.groups[0].term + 1;
-    bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, term));
+    bench.takes_over(CHARLIE);
     bench.pass(Duration::from_secs(4));
-    assert_eq!(reply(&bench, 1), Some(Err("web: nobody answers for 192.0.2.100 after the move")));
+    assert_eq!(bench.reply(1), None);
+    let bravo = bench.node.config.id;
+    bench.say(CHARLIE, |state| {
+        (state.role, state.mounted, state.heir) = (Role::Standby, false, Some(bravo));
+    });
+    bench.pass(Duration::from_millis(20));
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    let said = bench.reply(1).expect("an answer").expect_err("it has failed");
+    let expected =
+        "web: nobody answers for 192.0.2.100 after the move; it is back on bravo; charlie to bravo: ";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+/// The other node dies just before the way back: this one takes the group as it always would, and keeps it.
+#[test]
+fn a_group_that_is_home_already_is_not_handed_over_to_itself() {
+    let mut bench = Bench::active();
+    drill(&mut bench, 1);
+    charlie_takes_it(&mut bench, Duration::from_millis(2));
+    bench.pass(STAY - Duration::from_millis(4));
+    bench.done.decisions.clear();
+    bench.puppets[CHARLIE].speaks = false;
+    bench.pass(Duration::from_secs(4));
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    assert_eq!(bench.done.decisions.len(), 1, "{:?}", bench.done.decisions);
+    let said = bench.reply(1).expect("an answer").expect_err("that was no drill");
+    assert!(said.starts_with("web: it was not moved: web is already active on bravo; "), "{said}");
 }
 
 #[test]
 fn a_group_that_goes_elsewhere_meanwhile_is_left_there() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     drill(&mut bench, 1);
     charlie_takes_it(&mut bench, Duration::from_millis(2));
     bench.say(CHARLIE, |state| (state.role, state.mounted) = (Role::Fault, false));
-    let term = bench.node.groups[0].term + 1;
-    bench.say(ALPHA, |state| (state.role, state.mounted, state.term) = (Role::Active, true, term));
+    bench.takes_over(ALPHA);
     bench.pass(STAY * 2);
-    let said = reply(&bench, 1).expect("an answer").expect_err("it was not done");
+    let said = bench.reply(1).expect("an answer").expect_err("it was not done");
     assert!(said.starts_with("web: alpha has taken it meanwhile; bravo to charlie: "), "{said}");
     assert!(matches!(bench.state(), State::Standby));
 }

@@ -99,6 +99,84 @@ fn whoever_is_active_meanwhile_ends_it() {
     assert!(matches!(bench.state(), State::Standby), "it came too late");
 }
 
+/// A mount that is given up after the program has succeeded leaves a service that believes to be the active one.
+#[test]
+fn a_mount_that_is_given_up_undoes_what_was_prepared() {
+    let mut bench = preparing();
+    bench.obedient = false;
+    prepared(&mut bench, Ok(()));
+    bench.pass(HEARTBEAT);
+    assert!(matches!(bench.state(), State::Mounting { .. }), "{:?}", bench.state());
+    bench.takes_over(ALPHA);
+    bench.keeper_answers(0);
+    assert!(matches!(bench.state(), State::Standby), "{:?}", bench.state());
+    assert_eq!(asked(&bench), [1, 0]);
+}
+
+/// It is asked for here, for this node: what the peers hear is that this node is about to be active.
+#[test]
+fn an_operators_wish_does_not_outlive_the_claim() {
+    let mut config = config(Switchover::Strict, OccupiedPolicy::Wait);
+    config.groups[0].gate = Some(LIMIT);
+    let mut bench = Bench::with(config);
+    bench.say(ALPHA, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+    bench.pass(HEARTBEAT * 10);
+    let (group, to) = (GroupIndex(0), Some("bravo".to_owned()));
+    bench.give(Event::Command(crate::Command::Switchover { ticket: crate::Ticket(1), group, to }));
+    let bravo = bench.node.config.id;
+    assert_eq!(bench.node.describe(0).heir, Some(bravo), "alpha is to hand it over");
+    bench.say(ALPHA, |state| {
+        (state.role, state.mounted, state.heir) = (Role::Standby, false, Some(bravo));
+    });
+    assert_eq!(asked(&bench), [1]);
+    let said = bench.node.describe(0);
+    assert!(crate::peer::is_holding(&said), "the others leave it alone: {said:?}");
+    bench.pass(LIMIT / 2);
+    assert!(crate::peer::is_holding(&bench.node.describe(0)), "for as long as it takes");
+    prepared(&mut bench, Ok(()));
+    bench.pass(HEARTBEAT * 5);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    assert_eq!(bench.reply(1), Some(Ok("web is active on bravo")));
+}
+
+/// As configured it takes a VIP that a foreign host answers for: after one run of the program.
+#[test]
+fn a_vip_that_is_claimed_from_a_foreign_host_is_prepared_for_once() {
+    let mut config = config(Switchover::Strict, OccupiedPolicy::Claim);
+    config.groups[0].gate = Some(LIMIT);
+    let mut bench = Bench::with(config);
+    bench.puppets[ALPHA].state.role = Role::Fault;
+    bench.puppets[CHARLIE].state.role = Role::Fault;
+    let mut answered = 0;
+    for _ in 0..3000 {
+        bench.claim(crate::bench::FOREIGN_MAC, true);
+        if bench.done.prepared.len() > answered {
+            answered = bench.done.prepared.len();
+            prepared(&mut bench, Ok(()));
+        }
+        bench.pass(Duration::from_millis(2));
+    }
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    assert_eq!(asked(&bench), [1]);
+}
+
+/// What a peer saw of the last holder is old by the time that a long program has ended.
+#[test]
+fn what_others_saw_of_the_last_holder_does_not_outlast_the_program() {
+    let mut bench = preparing();
+    let mac = bench.puppets[ALPHA].mac;
+    bench.say(ALPHA, |state| (state.role, state.answered_by) = (Role::Standby, Some(mac)));
+    bench.puppets[CHARLIE].speaks = true;
+    bench.say(CHARLIE, |state| {
+        (state.role, state.mounted, state.answered_by) = (Role::Fault, false, Some(mac));
+    });
+    bench.pass(Duration::from_millis(1500));
+    prepared(&mut bench, Ok(()));
+    bench.pass(HEARTBEAT * 5);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    assert_eq!(asked(&bench), [1]);
+}
+
 #[test]
 fn of_two_that_prepare_the_one_that_comes_first_goes_on() {
     let mut bench = preparing();

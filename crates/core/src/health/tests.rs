@@ -14,16 +14,6 @@ use crate::{
 const HTTP: usize = 0;
 const LOAD: usize = 1;
 
-/// Active, with charlie standby and alpha in fault.
-fn active() -> Bench {
-    let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
-    bench.puppets[ALPHA].state.role = Role::Fault;
-    bench.pass(HEARTBEAT * 12);
-    assert!(matches!(bench.state(), State::Active));
-    bench.done = crate::bench::Done::default();
-    bench
-}
-
 fn check(bench: &mut Bench, check: usize, failing: Option<&str>) {
     bench.give(Event::Check { check: CheckIndex(check), failing: failing.map(str::to_owned) });
 }
@@ -34,7 +24,7 @@ fn charlie_is(bench: &mut Bench, role: Role) {
 
 #[test]
 fn a_failing_check_makes_the_holder_let_go() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     check(&mut bench, HTTP, Some("status 503"));
     assert!(matches!(bench.state(), State::Standby));
     assert!(bench.mounted.is_empty());
@@ -50,7 +40,7 @@ fn a_failing_check_makes_the_holder_let_go() {
 
 #[test]
 fn the_last_one_standing_keeps_the_vips() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     charlie_is(&mut bench, Role::Fault);
     check(&mut bench, HTTP, Some("status 503"));
     assert!(matches!(bench.state(), State::Active));
@@ -66,7 +56,7 @@ fn the_last_one_standing_keeps_the_vips() {
 
 #[test]
 fn a_healthy_node_that_is_not_heard_is_no_reason_to_let_go() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     bench.puppets.iter_mut().for_each(|puppet| puppet.speaks = false);
     bench.pass(HEARTBEAT * 10);
     check(&mut bench, HTTP, Some("status 503"));
@@ -78,7 +68,7 @@ fn a_healthy_node_that_is_not_heard_is_no_reason_to_let_go() {
 
 #[test]
 fn a_group_may_be_better_off_with_nobody() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     bench.node.config.groups[0].all_unhealthy = AllUnhealthy::Release;
     charlie_is(&mut bench, Role::Fault);
     check(&mut bench, HTTP, Some("status 503"));
@@ -92,7 +82,7 @@ fn a_group_may_be_better_off_with_nobody() {
 
 #[test]
 fn nothing_else_is_excused_by_a_failing_check() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     charlie_is(&mut bench, Role::Fault);
     check(&mut bench, HTTP, Some("status 503"));
     assert!(matches!(bench.state(), State::Active));
@@ -102,7 +92,7 @@ fn nothing_else_is_excused_by_a_failing_check() {
 
 #[test]
 fn a_demoted_holder_makes_way_for_a_healthy_node() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     check(&mut bench, LOAD, Some("load 90"));
     assert!(matches!(bench.state(), State::Standby));
     assert_eq!(bench.done.decisions[0].reason, "check load fails: load 90; charlie is healthy");
@@ -111,7 +101,7 @@ fn a_demoted_holder_makes_way_for_a_healthy_node() {
 
 #[test]
 fn a_demoted_holder_stays_before_nodes_that_are_no_better() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     bench.say(CHARLIE, |state| state.demoted = true);
     check(&mut bench, LOAD, Some("load 90"));
     bench.pass(Duration::from_secs(5));
@@ -153,7 +143,7 @@ fn a_healthy_node_comes_before_a_demoted_one_that_is_preferred() {
 
 #[test]
 fn a_switchover_to_a_demoted_node_is_refused_with_the_reason() {
-    let mut bench = active();
+    let mut bench = Bench::active();
     bench.say(CHARLIE, |state| state.demoted = true);
     let to = Some("charlie".to_owned());
     bench.give(Event::Command(Command::Switchover { ticket: Ticket(1), group: GroupIndex(0), to }));
@@ -226,4 +216,36 @@ fn what_has_not_been_looked_at_yet_is_no_fault_for_others() {
         let said = give(Event::Check { check: CheckIndex(HTTP), failing: None });
         assert_eq!(said, (Role::Standby, true, false), "{name}: passes");
     }
+}
+
+/// A check that only demotes keeps nobody from a takeover who is the only one left.
+#[test]
+fn a_demoting_check_that_has_not_been_looked_at_is_not_waited_for() {
+    let mut config = config(Switchover::Strict, OccupiedPolicy::Wait);
+    config.checks[LOAD].initially_passing = false;
+    let mut bench = Bench::with(config);
+    bench.puppets[ALPHA].speaks = false;
+    bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+    bench.pass(HEARTBEAT * 20);
+    bench.puppets[CHARLIE].speaks = false;
+    bench.pass(HEARTBEAT * 20);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+}
+
+/// Failback's patience begins when the preferred node knows that it is well.
+#[test]
+fn the_time_in_which_nobody_has_looked_is_no_time_of_health() {
+    let mut config = config(Switchover::Strict, OccupiedPolicy::Wait);
+    config.groups[0].failback = crate::Failback::After(std::time::Duration::from_secs(5));
+    let mut bench = Bench::with(config);
+    bench.say(ALPHA, |state| (state.role, state.proving) = (Role::Fault, true));
+    bench.pass(HEARTBEAT * 40);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    bench.say(ALPHA, |state| state.role = Role::Standby);
+    bench.pass(std::time::Duration::from_secs(20));
+    bench.say(ALPHA, |state| state.proving = false);
+    bench.pass(std::time::Duration::from_secs(4));
+    assert!(matches!(bench.state(), State::Active), "not before its time");
+    bench.pass(std::time::Duration::from_secs(2));
+    assert!(matches!(bench.state(), State::Standby), "{:?}", bench.state());
 }

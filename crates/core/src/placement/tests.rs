@@ -276,7 +276,8 @@ fn a_drain_says_that_nobody_takes_over() {
     bench.second();
     let scope = Scope { node: None, group: None };
     let said = bench.command(|ticket| Command::Drain { ticket, scope });
-    let expected = "drained; web is left without a holder: alpha holds db, which must be apart";
+    let expected =
+        "drained; web is left without a holder: alpha holds db, which must be apart, charlie not heard";
     assert_eq!(said, Some(Ok(expected.to_owned())));
 }
 
@@ -367,4 +368,20 @@ fn a_drain_of_one_is_a_drain_of_all() {
     assert_eq!(said, Some(Ok("db: was not drained; still drained: web".to_owned())));
     let said = bench.command(|ticket| Command::Undrain { ticket, scope: scope() });
     assert_eq!(said, Some(Ok("web: undrained".to_owned())));
+}
+
+/// One that prepares is as good as held: the other is for another node.
+#[test]
+fn groups_that_are_apart_are_not_prepared_on_one_node() {
+    let mut config = apart();
+    for group in &mut config.groups {
+        group.gate = Some(Duration::from_secs(10));
+    }
+    let mut bench = Bench::new(config, Start::Fresh { drained: Drained::default() });
+    for puppet in [ALPHA, CHARLIE] {
+        bench.puppets[puppet].speaks = false;
+    }
+    bench.pass(HEARTBEAT * 60);
+    let preparing = [WEB, DB].map(|group| bench.node.is_preparing(group));
+    assert_eq!(preparing.iter().filter(|prepares| **prepares).count(), 1, "{preparing:?}");
 }

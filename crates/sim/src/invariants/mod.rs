@@ -14,6 +14,7 @@ mod isolated;
 mod liveness;
 mod outages;
 mod placement;
+mod prepared;
 mod progress;
 mod renewal;
 mod sticky;
@@ -54,6 +55,8 @@ pub(crate) enum Sight<'a> {
     Ordered { host: usize, desired: &'a BTreeSet<VipIndex> },
     /// A brain records a decision.
     Decided { host: usize, decision: &'a Decision },
+    /// A brain has the program run that comes before a mount, or what it has done undone.
+    Prepares { host: usize, group: usize, yes: bool },
     /// A brain answers a command; whether it had one to answer.
     Replied { host: usize, known: bool },
     /// A brain ends with so many commands unanswered.
@@ -133,6 +136,7 @@ impl Invariants {
             Box::new(liveness::Liveness::default()),
             Box::new(outages::Outages::default()),
             Box::new(placement::Placement::new(scenario)),
+            Box::new(prepared::Prepared::new(scenario)),
         ])
     }
 

@@ -112,6 +112,7 @@ fn group([vips, order, failback, policy]: [u8; GROUP], nodes: usize) -> GroupSet
         release_unhealthy: bit(policy, 7),
         together: vec![],
         apart: vec![],
+        gate: Duration::ZERO,
     }
 }
 

@@ -126,6 +126,7 @@ fn setup(random: &mut Random) -> Setup {
             release_unhealthy,
             together: vec![],
             apart: vec![],
+            gate: Duration::ZERO,
         });
     }
     setup

@@ -100,6 +100,9 @@ pub struct GroupSetup {
     /// Positions of all that must not; they name this one as well. Not drawn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apart: Vec<usize>,
+    /// How long the program takes that has to succeed before a mount; zero for none. Not drawn.
+    #[serde(default, with = "span", skip_serializing_if = "Duration::is_zero")]
+    pub gate: Duration,
 }
 
 /// The health check of a group.
@@ -150,6 +153,7 @@ impl Setup {
                 release_unhealthy: false,
                 together: vec![],
                 apart: vec![],
+                gate: Duration::ZERO,
             }],
         }
     }
@@ -330,7 +334,8 @@ impl Setup {
                 References::Named => vec![Reference::Address(IpAddr::V4(CLIENT))],
                 References::Nobody => vec![],
             },
-            gate: None,
+            // One that runs already has its time first.
+            gate: (!group.gate.is_zero()).then(|| group.gate * 2 + Duration::from_secs(1)),
             all_unhealthy: if group.release_unhealthy { AllUnhealthy::Release } else { AllUnhealthy::Keep },
             isolated: if group.keep_isolated { IsolatedPolicy::Keep } else { IsolatedPolicy::Release },
         }

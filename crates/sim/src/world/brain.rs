@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use vipdrift_core::keeper::WITHOUT_LEASE;
 use vipdrift_core::{
-    Action, Carry, CheckIndex, Command, Drained, Drift, Event, InterfaceIndex, LinkFacts, Node, PathIndex,
-    Plan, Start, Ticket, VipIndex,
+    Action, Carry, CheckIndex, Command, Drained, Drift, Event, GroupIndex, InterfaceIndex, LinkFacts, Node,
+    PathIndex, Plan, Start, Ticket, VipIndex,
 };
 use vipdrift_wire::parse_frame;
 
@@ -32,11 +32,32 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) enum ToBrain {
     Link(LinkFacts),
-    Applied { plan: Plan, mounted: Vec<VipIndex>, failed: Vec<(VipIndex, String)>, complete: bool },
-    Drifted { vip: VipIndex, drift: Drift },
-    Gap { epoch: u64, missing: Duration },
-    SlowSide { alive: bool },
-    Check { check: CheckIndex, failing: Option<String> },
+    Applied {
+        plan: Plan,
+        mounted: Vec<VipIndex>,
+        failed: Vec<(VipIndex, String)>,
+        complete: bool,
+    },
+    Drifted {
+        vip: VipIndex,
+        drift: Drift,
+    },
+    Gap {
+        epoch: u64,
+        missing: Duration,
+    },
+    SlowSide {
+        alive: bool,
+    },
+    /// The program before a mount has succeeded.
+    Prepared {
+        group: usize,
+        number: u64,
+    },
+    Check {
+        check: CheckIndex,
+        failing: Option<String>,
+    },
     Shutdown,
     KeeperGone,
     Command(Command),
@@ -237,6 +258,10 @@ impl World {
                 self.give(host, Event::ClockGap { missing });
             }
             ToBrain::SlowSide { alive } => self.give(host, Event::SlowSide { alive }),
+            ToBrain::Prepared { group, number } => {
+                let group = GroupIndex(group);
+                self.give(host, Event::Prepared { group, number, outcome: Ok(()) });
+            }
             ToBrain::Check { check, failing } => self.give(host, Event::Check { check, failing }),
             ToBrain::Shutdown => self.give(host, Event::Command(Command::Shutdown)),
             ToBrain::KeeperGone => self.give(host, Event::KeeperGone),
@@ -463,8 +488,14 @@ impl World {
                 }
                 self.replies.insert(ticket, outcome);
             }
-            // No simulated group has a gate.
-            Action::Prepare { .. } | Action::Unprepare { .. } => {}
+            Action::Prepare { group, number, .. } => {
+                self.see(&Sight::Prepares { host, group: group.0, yes: true });
+                let takes = self.setup.groups[group.0].gate;
+                self.push(takes, Thing::Prepared { host, group: group.0, number });
+            }
+            Action::Unprepare { group, .. } => {
+                self.see(&Sight::Prepares { host, group: group.0, yes: false });
+            }
             Action::Drilled { ticket, .. } => {
                 if let Some(brain) = &mut self.hosts[host].brain {
                     let open = brain.open.remove(&ticket);

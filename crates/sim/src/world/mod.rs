@@ -91,6 +91,12 @@ pub(crate) enum Thing {
     Results {
         host: usize,
     },
+    /// The program has ended that runs before a mount.
+    Prepared {
+        host: usize,
+        group: usize,
+        number: u64,
+    },
     /// A brain that was kept waiting goes on.
     StallOver {
         host: usize,
@@ -289,6 +295,9 @@ impl World {
             Thing::KeeperDone { host, life } => self.keeper_done(host, life),
             Thing::BrainGone { host, life, number } => self.brain_gone(host, life, number),
             Thing::BrainBorn { host, life, number } => self.brain_born(host, life, number),
+            Thing::Prepared { host, group, number } => {
+                self.tell_brain(host, brain::ToBrain::Prepared { group, number });
+            }
             Thing::StallOver { host, stall } => self.stall_over(host, stall),
             Thing::KeeperMissed { host, life, freeze } => self.keeper_missed(host, life, freeze),
             Thing::LeaseLook { host } => self.lease_look(host),

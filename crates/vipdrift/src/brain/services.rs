@@ -86,7 +86,10 @@ impl Services {
             }
             FromRunner::Pulse => Some(None),
             FromRunner::Prepared { group, number, outcome } => {
-                self.asked.remove(&group);
+                // A late answer does not settle what has been asked since.
+                if self.asked.get(&group).is_some_and(|turn| turn.before == Some(number)) {
+                    self.asked.remove(&group);
+                }
                 Some(Some(Event::Prepared { group: GroupIndex(group), number, outcome }))
             }
             FromRunner::Report { check, report } => {
