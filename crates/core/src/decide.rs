@@ -599,6 +599,9 @@ impl Node {
         if old.is_some_and(is_holding) && !is_holding(new) {
             // A holder that yields to another leaves nothing to take.
             let left_to_nobody = self.holder(group).is_none();
+            if left_to_nobody && matches!(self.groups[group].state, State::Standby) {
+                self.groups[group].reason = format!("{} let go, nobody is active", self.peers[peer].name);
+            }
             let ghost = self.groups[group].ghost.filter(|ghost| ghost.node != id);
             // After a lost datagram nobody knows how old the word is.
             let fresh = !self.peers[peer].missed;

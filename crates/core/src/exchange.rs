@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::heartbeat::{
-    Echo, GROUPS_PER_DATAGRAM, GroupState, Health, Heartbeat, Message, Role, States, Word, WordKind, decode,
-    encode,
+    Echo, GROUPS_PER_DATAGRAM, GroupState, Health, Heartbeat, Message, Rejected, Role, States, Word,
+    WordKind, decode, encode,
 };
 
 use crate::action::Action;
@@ -16,7 +16,7 @@ use crate::node::{Node, spell};
 use crate::peer::{Heard, Liveness, let_go};
 use crate::sabotage::Sabotage;
 use crate::timer::Timer;
-use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX};
+use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX, STRANGE_PACE};
 
 /// What is to be sent to a peer at the end of a step.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -201,7 +201,10 @@ impl Node {
     pub(crate) fn on_datagram(&mut self, path: Option<PathIndex>, bytes: &[u8]) {
         let message = match decode(bytes, &self.config.keys) {
             Ok(message) => message,
-            Err(reason) => return self.reject(reason.name()),
+            Err(reason) => {
+                self.note_strange_key(path, reason);
+                return self.reject(reason.name());
+            }
         };
         let sender = match &message {
             Message::Heartbeat(heartbeat) => heartbeat.sender,
@@ -222,6 +225,24 @@ impl Node {
             Message::Outline(part) if !self.is_of_now(index, &part) => self.reject("replayed"),
             Message::Outline(part) => self.on_outline(index, part),
         }
+    }
+
+    /// A node that has another key, or belongs to another cluster, is silent to all who do not say so. Anybody can send such
+    /// a datagram, so it is said seldom.
+    fn note_strange_key(&mut self, path: Option<PathIndex>, reason: Rejected) {
+        let what = match reason {
+            Rejected::BadMac => "signed with another key: compare the key files",
+            Rejected::ForeignCluster => "for another cluster: compare `name` in [cluster]",
+            _ => return,
+        };
+        let Some(peer) = path.map(|path| self.config.paths[path.0].peer.0) else { return };
+        let now = self.now;
+        if self.peers[peer].strange_noted.is_some_and(|at| now.since(at) < STRANGE_PACE) {
+            return;
+        }
+        self.peers[peer].strange_noted = Some(now);
+        let name = self.peers[peer].name.clone();
+        self.warn(format!("a datagram from the address of {name} is {what}"));
     }
 
     fn on_heartbeat(&mut self, index: usize, heartbeat: &Heartbeat) {

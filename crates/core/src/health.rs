@@ -189,9 +189,11 @@ impl Node {
             if from == to {
                 continue;
             }
-            let reason = match to {
-                RoleName::Standby | RoleName::Active => "nothing is wrong any more".to_owned(),
-                RoleName::Fault | RoleName::Drained => self.ineligible_reason(group),
+            let reason = match (from, to) {
+                (_, RoleName::Drained) => "drained by an operator".to_owned(),
+                (_, RoleName::Fault) => self.ineligible_reason(group),
+                (RoleName::Drained, _) => "undrained by an operator".to_owned(),
+                (_, RoleName::Standby | RoleName::Active) => "nothing is wrong any more".to_owned(),
             };
             let (term, group) = (self.groups[group].term, self.group_index(group));
             self.act(Action::Record(Decision { group, from, to, term, reason, evidence: Vec::new() }));

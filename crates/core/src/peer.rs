@@ -198,6 +198,8 @@ pub(crate) struct Peer {
     /// MAC addresses that it has on the interfaces of its groups.
     pub(crate) macs: BTreeSet<Mac>,
     pub(crate) kernel: Kernel,
+    /// When it was last said that its datagrams are signed with another key, or for another cluster.
+    pub(crate) strange_noted: Option<Timestamp>,
     /// Its errand for this node that was last taken, until it knows what became of it.
     pub(crate) errand: Option<ErrandOutcome>,
 }
@@ -240,6 +242,7 @@ impl Peer {
             groups: BTreeMap::new(),
             macs: BTreeSet::new(),
             kernel: Kernel::default(),
+            strange_noted: None,
             errand: None,
         }
     }

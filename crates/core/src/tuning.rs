@@ -55,6 +55,8 @@ pub(crate) const VERIFY_MAX: u32 = 20;
 pub(crate) const OCCUPIED_NEWS: Duration = Duration::from_secs(2);
 /// A planned switchover that has not come to its end by then has failed.
 pub(crate) const SWITCHOVER_LIMIT: Duration = Duration::from_secs(3);
+/// A node whose datagrams are signed with another key is named no more often.
+pub(crate) const STRANGE_PACE: Duration = Duration::from_secs(600);
 /// Another node has this long to do what it was asked to, before whoever asked is told that it has not.
 pub(crate) const ERRAND_LIMIT: Duration = Duration::from_secs(10);
 /// Group states not yet acknowledged are sent again after this, a few times, then with each heartbeat.

@@ -32,11 +32,19 @@ pub(crate) fn status(status: &Status) -> String {
         let _ = write!(out, "\n{}", columns(&rows));
     }
     if !status.peers.is_empty() {
-        let mut rows = vec![row(["PEER", "STATE", "HEARS US", "ROUND TRIP", "CONFIGURATION"])];
+        let mut rows = vec![row(["PEER", "STATE", "HEALTH", "HEARS US", "ROUND TRIP", "CONFIGURATION"])];
         rows.extend(status.peers.iter().map(peer));
         let _ = write!(out, "\n{}", columns(&rows));
         for peer in status.peers.iter().filter(|peer| !peer.differs.is_empty()) {
             let _ = writeln!(out, "  {} differs: {}", peer.node, peer.differs.join(", "));
+        }
+    }
+    for (reason, what) in [
+        ("bad_mac", "were signed with another key: compare the key files of the nodes"),
+        ("foreign_cluster", "were for another cluster: compare `name` in [cluster]"),
+    ] {
+        if let Some(count) = status.counters.datagrams_rejected.get(reason).filter(|count| **count > 0) {
+            let _ = writeln!(out, "  {count} datagrams {what}");
         }
     }
     let daemon = &status.daemon;
@@ -139,6 +147,14 @@ fn peer(peer: &Peer) -> Vec<String> {
     vec![
         peer.node.clone(),
         state.to_owned(),
+        // What a peer says counts while it is heard.
+        match (peer.state, peer.health) {
+            (PeerState::Silent | PeerState::Left, _) | (_, None) => "-",
+            (_, Some(HealthState::Healthy)) => "healthy",
+            (_, Some(HealthState::Fault)) => "FAULT",
+            (_, Some(HealthState::Drained)) => "DRAINED",
+        }
+        .to_owned(),
         // What a peer hears is known only while it is heard itself.
         match (peer.state, peer.hears_us) {
             (PeerState::Silent | PeerState::Left, _) => "-",
@@ -171,7 +187,7 @@ mod tests {
             },
             heard_ms_ago: None,
             missed: 0,
-            health: None,
+            health: hears_us.then_some(HealthState::Drained),
             groups: vec![],
         };
         let check = |name: &str, failing: Option<&str>| Check {
@@ -237,7 +253,10 @@ mod tests {
                 system_call_filter: granted(),
                 lateness: Lateness::default(),
             },
-            counters: Counters::default(),
+            counters: Counters {
+                datagrams_rejected: [("bad_mac".to_owned(), 7)].into(),
+                ..Counters::default()
+            },
         }
     }
 
@@ -257,10 +276,11 @@ GROUP  CHECK  STATE              SINCE                LAST LOOK
 web    http   passing            2026-01-01 00:00:01  status 200
 web    load   FAILING (demotes)  2026-01-01 00:00:01  exit status 1: load 90
 
-PEER     STATE   HEARS US  ROUND TRIP  CONFIGURATION
-bravo    alive   yes       180 us      DIFFERENT
-charlie  silent  -         -           unknown
+PEER     STATE   HEALTH   HEARS US  ROUND TRIP  CONFIGURATION
+bravo    alive   DRAINED  yes       180 us      DIFFERENT
+charlie  silent  -        -         -           unknown
   bravo differs: cluster.lease, only here: group mail
+  7 datagrams were signed with another key: compare the key files of the nodes
 
 degraded: real-time scheduling refused: no
 ";

@@ -73,7 +73,12 @@ fn take(source: &KeySource, folder: &Path, problems: &Problems) -> Option<Vec<u8
 fn key_file(path: &Path) -> Result<Vec<u8>, (String, String)> {
     /// Longer than any key.
     const LONGEST: u64 = 4096;
-    let made = || format!("`vipdrift key --out {}` makes one; copy it to every node", path.display());
+    let made = || {
+        format!(
+            "copy it from a node that has it; on the first node, `vipdrift key --out {}` makes one",
+            path.display()
+        )
+    };
     let about = path.metadata().map_err(|error| {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => made(),

@@ -479,7 +479,7 @@ error: the key file DIR/cluster.key: cannot be read: no such file or directory
 4 | key_file = "cluster.key"
   |            ^^^^^^^^^^^^^ named here
   |
-  = help: `vipdrift key --out DIR/cluster.key` makes one; copy it to every node"#
+  = help: copy it from a node that has it; on the first node, `vipdrift key --out DIR/cluster.key` makes one"#
             .trim_start()
     );
     let open = with_key_file(Some(key), 0o644).expect_err("open to everybody");

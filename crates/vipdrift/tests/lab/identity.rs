@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use vipdrift::trial::Cluster;
 use vipdrift_control::PeerConfiguration;
 
 use crate::support::{BINARY, PATIENCE, WEB, cluster, holder, rejected, settle, wait, with};
@@ -24,6 +25,14 @@ pub(crate) fn wrong_key_has_no_effect_and_is_counted() {
     wait(&cluster, "the stranger says that the VIP is answered for", |c| {
         c.status(standby).is_ok_and(|status| status.groups[0].reason.contains("answered by"))
     });
+    // Both are told what it is, once.
+    for (index, other) in [(active, standby), (standby, active)] {
+        let name = cluster.nodes[other].name.clone();
+        let line = format!("a datagram from the address of {name} is signed with another key");
+        let log = |c: &Cluster| c.nodes[index].process.as_ref().unwrap().output();
+        wait(&cluster, "it is in the log", |c| log(c).contains(&line));
+        assert_eq!(log(&cluster).matches(&line).count(), 1);
+    }
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(cluster.holder(WEB[0]), Some(active));
     assert!(cluster.lab.observer().two_holders(WEB[0], since).is_zero());

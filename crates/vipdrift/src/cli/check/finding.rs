@@ -87,6 +87,7 @@ ids![
     PeerMachine,
     PeerDeaf,
     PeerConfiguration,
+    PeerKey,
     Health,
 ];
 

@@ -7,7 +7,7 @@ use vipdrift_control::{Client, HealthState, PeerConfiguration, PeerState, Status
 use vipdrift_platform::echo::EchoSocket;
 use vipdrift_wire::icmp;
 
-use super::finding::{Findings, Id};
+use super::finding::{Findings, Id, Level};
 use super::scene::Scene;
 
 /// A daemon answers within this, or not at all.
@@ -83,6 +83,19 @@ fn heard(scene: &Scene, status: &Status, findings: &mut Findings) {
                 format!("{name} has a different configuration{what}"),
                 "make the files the same, then on each node: vipdrift reload",
             );
+        }
+    }
+    let strange = |reason: &str| status.counters.datagrams_rejected.get(reason).copied().unwrap_or(0);
+    for (reason, what, remedy) in [
+        ("bad_mac", "signed with another key", "compare the key files: sha256sum of `key_file` on each node"),
+        ("foreign_cluster", "for another cluster", "compare `name` in [cluster] on each node"),
+    ] {
+        let count = strange(reason);
+        let unheard =
+            status.peers.iter().any(|peer| matches!(peer.state, PeerState::Silent | PeerState::Left));
+        if count > 0 {
+            let level = if unheard { Level::Error } else { Level::Warning };
+            findings.add(level, Id::PeerKey, format!("{count} datagrams were {what}"), remedy);
         }
     }
     match status.health.state {
