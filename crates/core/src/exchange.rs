@@ -288,7 +288,11 @@ impl Node {
     /// A peer has come back from silence, or is heard for the first time.
     fn on_return(&mut self, index: usize, before: Liveness, restarted: bool) {
         let name = self.peers[index].name.clone();
+        let absent = self.peers[index].absent_until.take().is_some();
         match before {
+            Liveness::Silent { since, .. } if absent => {
+                self.note(format!("{name}: its daemon is back after {}", spell(self.now.since(since))));
+            }
             Liveness::Unknown => self.note(format!("{name} heard")),
             Liveness::Suspect { since, .. } => {
                 // Too common on a busy machine to be worth a line, unless it was long.
@@ -392,6 +396,7 @@ impl Node {
                 let was_up = self.peers[index].is_up();
                 self.peers[index].liveness = Liveness::Left;
                 self.peers[index].holding_until = None;
+                self.peers[index].absent_until = None;
                 // The last word of an incarnation: a keeper that hung says "holding" in vain after it.
                 self.peers[index].held = Some(word.incarnation);
                 let states: Vec<_> = self.peers[index].groups.values().map(|r| r.state).collect();
@@ -411,9 +416,11 @@ impl Node {
                 }
                 self.warn(format!("{name} has lost its keeper; its lease ends within {}", spell(within)));
                 self.peers[index].liveness = Liveness::Left;
+                self.peers[index].absent_until = None;
                 self.haunt(index);
                 self.revisit_all();
             }
+            WordKind::Absent { at_most } => self.on_absent(index, at_most),
         }
     }
 
