@@ -40,8 +40,8 @@ impl Node {
             }
             asked @ Gate::Asked { .. } => self.groups[group].gate = asked,
             Gate::Shut => {
-                self.gates += 1;
-                let (number, since) = (self.gates, self.now);
+                // Not to be taken for one that an earlier brain has asked for.
+                let (number, since) = (self.random.next(), self.now);
                 let until = since + limit;
                 let reason = because.reason;
                 let (name, term) = (self.group_name(group).to_owned(), self.groups[group].term + 1);

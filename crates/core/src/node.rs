@@ -90,8 +90,6 @@ pub struct Node {
     pub(crate) sent: Vec<Sent>,
     pub(crate) last_errand: u32,
     pub(crate) drill: Option<Drill>,
-    /// How often a program was run before a mount.
-    pub(crate) gates: u64,
     pub(crate) leaving: bool,
     pub(crate) exited: bool,
     pub(crate) keeper_gone: bool,
@@ -206,7 +204,6 @@ impl Node {
             sent: Vec::new(),
             last_errand: 0,
             drill: None,
-            gates: 0,
             leaving: false,
             exited: false,
             keeper_gone: false,

@@ -35,7 +35,7 @@ fn holds(setup: &Setup, seeds: std::ops::Range<u64>) {
             broken.push(format!("seed {seed}: {violation:?}\n{}", scenario.to_text()));
         }
     }
-    assert!(faults > 100, "{faults} faults");
+    assert!(faults > 50, "{faults} faults");
     assert!(broken.is_empty(), "{} broken\n{}", broken.len(), broken.join("\n"));
 }
 
@@ -46,11 +46,11 @@ fn together_and_apart_hold_under_drawn_faults() {
 
 #[test]
 fn together_and_apart_hold_with_hitless_switchovers() {
-    holds(&setup(true, |group| group.hitless = true), 100..160);
+    holds(&setup(true, |group| group.hitless = true), 100..130);
 }
 
 #[test]
 fn a_set_goes_back_as_one() {
     let failback = |group: &mut GroupSetup| group.failback = Duration::from_millis(700);
-    holds(&setup(false, failback), 200..260);
+    holds(&setup(false, failback), 200..230);
 }

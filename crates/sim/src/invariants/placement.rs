@@ -8,6 +8,8 @@ use crate::world::World;
 
 /// What was found to be on one node is taken off within this: a keeper's report, a decision, an unmount.
 const MOMENT: Duration = Duration::from_millis(50);
+/// What could not be taken off is tried again after this.
+const AGAIN: Duration = Duration::from_millis(1050);
 
 pub(super) struct Placement {
     /// Pairs that must be apart.
@@ -46,12 +48,18 @@ impl Invariant for Placement {
             }
         }
         for (host, since) in self.since.iter_mut().enumerate() {
-            let kernel = &world.hosts[host].kernel;
-            let has = |group: usize| world.vips_of[group].iter().any(|&vip| kernel.has(vip));
+            let state = &world.hosts[host];
+            let looked_after = state.keeper.as_ref().is_some_and(|keeper| keeper.frozen.is_none());
+            let has = |group: usize| world.vips_of[group].iter().any(|&vip| state.kernel.has(vip));
             for (pair, since) in self.apart.iter().zip(since) {
                 let [one, other] = *pair;
                 if !(has(one) && has(other)) {
                     *since = None;
+                    continue;
+                }
+                // What somebody has added by hand stays while nobody can take it off.
+                if state.kernel.refuses_unmounts || !state.is_awake() || !looked_after {
+                    *since = Some(world.now + AGAIN);
                     continue;
                 }
                 let begun = *since.get_or_insert(world.now);

@@ -621,12 +621,12 @@ impl Heart {
                     let _ = answer.send(Ok(legs));
                 }
             }
-            Action::Prepare { group, number, term, reason } => match &self.parts.services {
+            Action::Prepare { group, number, term, reason } => match &mut self.parts.services {
                 Some(services) => services.prepare(group, number, term, reason),
                 None => self.parts.log.warning("a hook is to run, and there is nobody to run it"),
             },
             Action::Unprepare { group, role, term } => {
-                if let Some(services) = &self.parts.services {
+                if let Some(services) = &mut self.parts.services {
                     services.unprepare(group, role, term);
                 }
             }

@@ -1,5 +1,6 @@
 //! What the runner says of checks, and what it is told for the hooks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vipdrift_checks::Report;
@@ -34,6 +35,8 @@ pub(super) struct Services {
     tells_from: Timestamp,
     /// It has been told.
     told: bool,
+    /// What it is to answer; a runner that begins anew is asked again.
+    asked: BTreeMap<usize, Turn>,
     buffer: Vec<u8>,
 }
 
@@ -57,6 +60,7 @@ impl Services {
             unseen: vec![false; checks.len()],
             tells_from,
             told: false,
+            asked: BTreeMap::new(),
             buffer: vec![0; 256 * 1024],
         }
     }
@@ -77,10 +81,12 @@ impl Services {
                 if now >= self.tells_from {
                     self.tell_all(node);
                 }
+                self.asked.values().for_each(|turn| self.say(turn.clone()));
                 Some(None)
             }
             FromRunner::Pulse => Some(None),
             FromRunner::Prepared { group, number, outcome } => {
+                self.asked.remove(&group);
                 Some(Some(Event::Prepared { group: GroupIndex(group), number, outcome }))
             }
             FromRunner::Report { check, report } => {
@@ -137,13 +143,16 @@ impl Services {
     }
 
     /// Has the hook run that is to succeed before this node is active.
-    pub(super) fn prepare(&self, group: GroupIndex, number: u64, term: u64, reason: String) {
+    pub(super) fn prepare(&mut self, group: GroupIndex, number: u64, term: u64, reason: String) {
         let (from, to) = (RoleName::Standby, RoleName::Active);
-        self.say(Turn { group: group.0, from, to, term, reason, before: Some(number) });
+        let turn = Turn { group: group.0, from, to, term, reason, before: Some(number) };
+        self.asked.insert(group.0, turn.clone());
+        self.say(turn);
     }
 
     /// The node is not active after all, and has this role.
-    pub(super) fn unprepare(&self, group: GroupIndex, role: RoleName, term: u64) {
+    pub(super) fn unprepare(&mut self, group: GroupIndex, role: RoleName, term: u64) {
+        self.asked.remove(&group.0);
         let reason = "not active after all".to_owned();
         self.say(Turn { group: group.0, from: RoleName::Standby, to: role, term, reason, before: None });
     }

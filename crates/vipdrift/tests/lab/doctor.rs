@@ -5,6 +5,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use vipdrift::trial::Cluster;
+use vipdrift_control::PeerState;
 
 use crate::support::{PATIENCE, WEB, cluster, holder, settle, wait};
 
@@ -111,6 +112,117 @@ pub(crate) fn doctor_names_settings_of_the_kernel_and_of_the_firewall() {
     assert_eq!(level, "error", "{text}");
     nft("delete table arp guard");
     none(&found(&cluster, active), "firewall_arp");
+}
+
+/// What the doctor says of heartbeats from the peers, and whether they pass then.
+struct Case {
+    rules: &'static str,
+    /// Level of the finding; empty if there is none.
+    level: &'static str,
+    heard: bool,
+}
+
+const fn case(rules: &'static str, level: &'static str, heard: bool) -> Case {
+    Case { rules, level, heard }
+}
+
+const INPUT: &str = "type filter hook input priority 0;";
+
+/// `INPUT` stands for that, so that lines stay short.
+const CASES: [Case; 16] = [
+    case("table inet t { chain i { INPUT policy accept; } }", "", true),
+    case("table inet t { chain i { INPUT policy drop; } }", "error", false),
+    case("table inet t { chain i { INPUT policy drop; udp dport 5798 accept; } }", "", true),
+    case("table inet t { chain i { INPUT udp dport != 22 drop; } }", "error", false),
+    case("table inet t { chain i { INPUT udp dport vmap { 5798 : drop }; } }", "error", false),
+    case(
+        "table inet t { chain l { udp dport 5798 drop; } chain i { INPUT iifname vmap { \"eth0\" : jump l }; } }",
+        "error",
+        false,
+    ),
+    case(
+        "table inet t { map m { type inet_service : verdict; elements = { 5798 : drop } } chain i { INPUT udp dport vmap @m; } }",
+        "error",
+        false,
+    ),
+    case(
+        "table inet t { set s { type ipv4_addr; flags interval; elements = { 192.0.2.8/29 } } chain i { INPUT policy drop; ip saddr @s accept; } }",
+        "",
+        true,
+    ),
+    case(
+        "table inet t { set s { type ipv4_addr; elements = { 192.0.2.99 } } chain i { INPUT policy drop; ip saddr @s accept; } }",
+        "error",
+        false,
+    ),
+    case(
+        "table inet t { chain i { INPUT policy drop; ip saddr . udp dport { 192.0.2.0/24 . 5798 } accept; } }",
+        "",
+        true,
+    ),
+    case(
+        "table inet t { chain l { udp dport 22 accept; } chain i { INPUT policy drop; iifname \"eth0\" goto l; accept; } }",
+        "error",
+        false,
+    ),
+    case(
+        "table inet t { chain i { INPUT policy drop; meta l4proto . th dport { udp . 5798 } accept; } }",
+        "",
+        true,
+    ),
+    case("table inet t { chain i { INPUT meta mark 7 accept; udp dport 5798 drop; } }", "warning", false),
+    case(
+        "table inet t { chain i { INPUT policy drop; ct state vmap { established : accept, related : accept, invalid : drop }; } }",
+        "warning",
+        true,
+    ),
+    case(
+        "table ip t { chain i { type filter hook prerouting priority -300; fib daddr type local udp dport 5000-6000 drop; } }",
+        "error",
+        false,
+    ),
+    case(
+        "table netdev t { chain i { type filter hook ingress device eth0 priority 0; udp dport 5798 drop; } }",
+        "error",
+        false,
+    ),
+];
+
+/// The kernel has the last word on each ruleset.
+pub(crate) fn doctor_and_kernel_agree_about_firewalls() {
+    let cluster = cluster();
+    let index = (holder(&cluster) + 1) % 3;
+    let heard = |c: &Cluster, all: bool| {
+        let status = c.status(index);
+        status.is_ok_and(|s| s.peers.iter().all(|peer| (peer.state == PeerState::Alive) == all))
+    };
+    for Case { rules, level, heard: passes } in CASES {
+        wait(&cluster, "both peers", |c| heard(c, true));
+        // A block ends with its line.
+        let rules = rules.replace("INPUT", INPUT).replace("} }", "}\n}").replace("} chain", "}\nchain");
+        let (good, said) = run(&cluster, index, "nft", &[&rules]);
+        assert!(good, "{rules}: {said}");
+        if passes {
+            // Longer than the dead time; a late machine has the wait below.
+            std::thread::sleep(10 * cluster.heartbeat());
+        }
+        wait(&cluster, &rules, |c| heard(c, passes));
+        let all = found(&cluster, index);
+        let from = |f: &&[String; 4]| f[1] == "firewall_heartbeat" && f[2].contains(" from ");
+        let finding = all.iter().find(from);
+        assert_eq!(finding.map_or("", |f| &f[0]), level, "{rules}\n{all:#?}");
+        // What it says to do is what helps.
+        if let Some([_, _, _, remedy]) = finding {
+            for command in remedy.lines().filter_map(|line| line.strip_prefix("nft ")) {
+                let (good, said) = run(&cluster, index, "nft", &[command]);
+                assert!(good, "{command}: {said}");
+            }
+            wait(&cluster, remedy, |c| heard(c, true));
+            none(&found(&cluster, index), "firewall_heartbeat");
+        }
+        let (good, said) = run(&cluster, index, "nft", &["flush ruleset"]);
+        assert!(good, "{said}");
+    }
 }
 
 pub(crate) fn doctor_asks_the_machines_where_no_daemon_runs() {

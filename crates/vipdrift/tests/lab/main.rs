@@ -51,6 +51,7 @@ vipdrift_lab::tests![
     frozen_node_says_nothing_until_it_has_asked,
     doctor_finds_a_healthy_node_well,
     doctor_names_settings_of_the_kernel_and_of_the_firewall,
+    doctor_and_kernel_agree_about_firewalls,
     doctor_asks_the_machines_where_no_daemon_runs,
     vip_deleted_by_hand_is_mounted_again,
     networkd_restarted_twenty_times_and_the_vip_comes_back,

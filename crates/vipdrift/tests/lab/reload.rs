@@ -147,7 +147,7 @@ pub(crate) fn files_that_differ_are_told_in_what_on_both_nodes_until_they_agree(
     }
     let output = Command::new(BINARY).arg("replay").arg(&journal).arg("--events").output().unwrap();
     let said = done(&output);
-    assert!(said.contains("outline of the configuration from bravo, part 1 of 1"), "{said}");
+    assert!(said.contains("outline of the configuration from bravo, part 1 of "), "{said}");
     assert!(said.contains("bravo has a different configuration: cluster.start_wait"), "{said}");
     assert_eq!(said.matches("same decisions: ").count(), 2, "{said}");
 }

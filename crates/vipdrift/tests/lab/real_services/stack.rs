@@ -153,10 +153,9 @@ impl Database {
             let text = "GET /healthz HTTP/1.0\r\n\r\n";
             wait(&database.cluster, "HAProxy that is well", |_| host.run(|| answer(text).contains(" 200 ")));
         }
-        // Where the primary is, first: who looks first takes the VIP.
-        database.cluster.spawn(0).unwrap();
-        database.holds(0);
+        // All at once: alpha is preferred, and its first look is waited for.
         database.cluster.start_all().unwrap_or_else(|error| panic!("{error}"));
+        database.holds(0);
         database
     }
 

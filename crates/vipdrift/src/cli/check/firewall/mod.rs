@@ -1,36 +1,73 @@
 //! Firewall rules that stand between the nodes: what this machine drops of heartbeats, echo requests, ARP and Neighbor
 //! Discovery.
 //!
-//! The rules are read with nft(8), which shows those of iptables-nft too. Rules of the older kind (`ip_tables`) are only
-//! noticed.
+//! The rules are read with nft(8). Where it shows rules of iptables-nft that it cannot spell out, iptables-nft-save does, and
+//! rules of the older kind (`ip_tables`) are read with iptables-legacy-save, if there are any: asking it makes the kernel
+//! load what it asks for.
 
+mod iptables;
+mod packet;
+mod remedy;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use self::rules::{Packet, Protocol, Rules, Verdict};
+use self::packet::{Packet, Protocol, State};
+use self::remedy::remedy;
+use self::rules::{Place, Rules, Verdict};
 use super::finding::{Findings, Id, Level};
 use super::program::{NoOutput, output};
 use super::scene::{Scene, list};
 
-/// nft has this long.
+/// Each program has this long.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// The families of iptables: nft's name, the two programs that print rules, and where the kernel lists the old tables.
+const IPTABLES: [(&str, &str, &str, &str); 2] = [
+    ("ip", "iptables-nft-save", "iptables-legacy-save", "/proc/net/ip_tables_names"),
+    ("ip6", "ip6tables-nft-save", "ip6tables-legacy-save", "/proc/net/ip6_tables_names"),
+];
 
 pub(super) fn look(scene: &Scene, findings: &mut Findings) {
     let before = findings.0.len();
-    old_tables(scene, findings);
-    match output("nft", &["-j", "list", "ruleset"], LIMIT) {
-        Ok(text) => match Rules::read(&text) {
-            Ok(rules) => judge(scene, &rules, findings),
-            Err(why) => unread(&format!("what nft says of the firewall cannot be read: {why}"), findings),
-        },
+    let mut rules = match output("nft", &["-j", "list", "ruleset"], LIMIT) {
+        Ok(text) => Rules::read(&text).unwrap_or_else(|why| {
+            unread(&format!("what nft says of the firewall cannot be read: {why}"), findings);
+            Rules::default()
+        }),
         // Whoever has rules has the program that made them.
-        Err(NoOutput::Missing) => {}
+        Err(NoOutput::Missing) => Rules::default(),
         Err(NoOutput::Failed(why)) => {
-            unread(&format!("nft does not tell the firewall's rules: {why}"), findings)
+            unread(&format!("nft does not tell the firewall's rules: {why}"), findings);
+            Rules::default()
+        }
+    };
+    for (family, modern, old, names) in IPTABLES {
+        if rules.has_foreign(family)
+            && let Ok(saved) = output(modern, &[], LIMIT)
+        {
+            rules.add(iptables::read(&String::from_utf8_lossy(&saved), family, ""));
+        }
+        let tables = scene.read(names).unwrap_or_default();
+        if tables.lines().any(|name| name != "nat") {
+            match output(old, &[], LIMIT) {
+                Ok(saved) => rules.add(iptables::read(&String::from_utf8_lossy(&saved), family, " (legacy)")),
+                Err(NoOutput::Missing) => {
+                    unread(
+                        &format!("there are tables of iptables-legacy, and no {old} to show them"),
+                        findings,
+                    );
+                }
+                Err(NoOutput::Failed(why)) => {
+                    unread(&format!("{old} does not tell the firewall's rules: {why}"), findings);
+                }
+            }
         }
     }
+    judge(scene, &rules, findings);
     if findings.0.len() == before {
         findings.ok(
             Id::Firewall,
@@ -47,65 +84,75 @@ fn unread(text: &str, findings: &mut Findings) {
     );
 }
 
-/// Tables of ip_tables(8) that is not nftables underneath: the kernel lists them, their rules are not read.
-fn old_tables(scene: &Scene, findings: &mut Findings) {
-    let names = |file: &str| scene.read(file).is_some_and(|text| text.lines().any(|name| name == "filter"));
-    if names("/proc/net/ip_tables_names") || names("/proc/net/ip6_tables_names") {
-        let port = scene.resolved.port;
-        findings.hint(
-            Id::FirewallUnread,
-            "there are rules of iptables-legacy, which are not read here",
-            format!("look for yourself: iptables-legacy -S; UDP port {port}, ICMP echo and ARP must pass between the nodes"),
-        );
-    }
-}
-
 /// What is dropped, by whom.
 fn judge(scene: &Scene, rules: &Rules, findings: &mut Findings) {
     let port = scene.resolved.port;
-    let mut peers: Vec<IpAddr> = scene.resolved.paths.iter().map(|path| path.remote).collect();
-    peers.sort_unstable();
-    peers.dedup();
     for (id, protocol, what) in [
         (Id::FirewallHeartbeat, Protocol::Udp(port), format!("heartbeats (UDP port {port})")),
         (Id::FirewallEcho, Protocol::Echo, "ICMP echo requests".to_owned()),
+        (Id::FirewallEcho, Protocol::Reply, "ICMP echo replies".to_owned()),
     ] {
         for incoming in [true, false] {
-            let mut worst: Option<(Level, String, Vec<String>)> = None;
+            let mut worst: Option<(Trouble, Vec<IpAddr>)> = None;
             for path in &scene.resolved.paths {
                 let Some(interface) = scene.interface_of(path.local) else { continue };
                 let packet = Packet { protocol, here: path.local, there: path.remote, interface, incoming };
-                let Some((level, by)) = trouble(rules, &packet) else { continue };
-                let peer = path.remote.to_string();
+                let Some(new) = trouble(rules, &packet) else { continue };
                 match &mut worst {
-                    Some((known, _, peers)) if *known >= level => peers.push(peer),
-                    _ => worst = Some((level, by, vec![peer])),
+                    Some((known, peers)) if known.level >= new.level => {
+                        if !peers.contains(&path.remote) {
+                            peers.push(path.remote);
+                        }
+                    }
+                    _ => worst = Some((new, vec![path.remote])),
                 }
             }
-            let Some((level, by, with)) = worst else { continue };
+            let Some((Trouble { level, certain, by, place }, with)) = worst else { continue };
             let (way, word) = if incoming { ("from", "drops") } else { ("to", "does not let out") };
             // Without echoes nothing fails but the proof that a machine is dead.
             let level = if id == Id::FirewallEcho { level.min(Level::Warning) } else { level };
-            let text = match level {
-                Level::Error => format!("the firewall {word} {what} {way} {}: {by}", list(&with)),
-                _ => format!("the firewall may drop {what} {way} {}: {by}", list(&with)),
+            let text = if certain {
+                format!("the firewall {word} {what} {way} {}: {by}", list(&with))
+            } else {
+                format!("the firewall may drop {what} {way} {}: {by}", list(&with))
             };
-            findings.add(level, id, text, remedy(rules, protocol, &peers, incoming));
+            findings.add(level, id, text, remedy(rules, &place, protocol, &with, incoming));
         }
     }
     segment(scene, rules, findings);
 }
 
 /// How bad what becomes of a packet is, and which rule or policy does it.
-fn trouble(rules: &Rules, packet: &Packet<'_>) -> Option<(Level, String)> {
-    match rules.verdict(packet, false) {
+struct Trouble {
+    level: Level,
+    certain: bool,
+    by: String,
+    place: Place,
+}
+
+fn trouble(rules: &Rules, packet: &Packet<'_>) -> Option<Trouble> {
+    // A reply belongs to a request that has passed; a request is always the first.
+    let state = if packet.protocol == Protocol::Reply { State::Established } else { State::New };
+    let of = |level, certain, by: String, place| Some(Trouble { level, certain, by, place });
+    let perhaps = |place: Place| of(Level::Warning, false, format!("it depends on {}", place.by), place);
+    let certain = |place: Place| of(Level::Error, true, place.by.clone(), place);
+    match rules.verdict(packet, state) {
         Verdict::Passes => None,
-        Verdict::Unknown(by) => Some((Level::Warning, format!("it depends on {by}"))),
-        Verdict::Drops(by) => match rules.verdict(packet, true) {
-            // It passes as an answer to what this node sends, until that is forgotten.
-            Verdict::Passes => Some((Level::Warning, format!("only answers pass; the rest meets {by}"))),
-            _ => Some((Level::Error, by)),
-        },
+        Verdict::Unknown(place) => perhaps(place),
+        Verdict::Drops(place) if matches!(packet.protocol, Protocol::Udp(_)) => {
+            match rules.verdict(packet, State::Established) {
+                // It passes as an answer to what this node sends, until that is forgotten.
+                Verdict::Passes => of(
+                    Level::Warning,
+                    false,
+                    format!("only answers pass; the rest meets {}", place.by),
+                    place,
+                ),
+                Verdict::Unknown(place) => perhaps(place),
+                Verdict::Drops(_) => certain(place),
+            }
+        }
+        Verdict::Drops(place) => certain(place),
     }
 }
 
@@ -116,66 +163,28 @@ fn segment(scene: &Scene, rules: &Rules, findings: &mut Findings) {
             [(Id::FirewallArp, Protocol::Arp, true), (Id::FirewallNeighbor, Protocol::Neighbor, false)]
         {
             let vips = carrier.vips_of(v4);
-            let Some(&vip) = vips.first() else { continue };
-            for incoming in [true, false] {
+            let ways = vips.iter().flat_map(|vip| [(vip, true), (vip, false)]);
+            for (&vip, incoming) in ways {
                 let there = if v4 {
                     IpAddr::from([192, 0, 2, 1])
                 } else {
                     IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])
                 };
                 let packet = Packet { protocol, here: vip, there, interface: carrier.name(), incoming };
-                let Verdict::Drops(by) = rules.verdict(&packet, false) else { continue };
+                let Verdict::Drops(place) = rules.verdict(&packet, State::New) else { continue };
                 let what = if v4 { "ARP" } else { "Neighbor Discovery" };
                 findings.error(
                     id,
                     format!(
-                        "the firewall drops {what} on {}: {by}; nobody finds {} here",
+                        "the firewall drops {what} on {}: {}; nobody finds {} here",
                         carrier.name(),
+                        place.by,
                         list(&vips)
                     ),
-                    remedy(rules, protocol, &[], incoming),
+                    remedy(rules, &place, protocol, &vips, incoming),
                 );
                 break;
             }
-        }
-    }
-}
-
-fn remedy(rules: &Rules, protocol: Protocol, peers: &[IpAddr], incoming: bool) -> String {
-    let (v4, v6): (Vec<_>, Vec<_>) = peers.iter().partition(|peer| peer.is_ipv4());
-    match (protocol, rules.manager()) {
-        (Protocol::Udp(port), Some("firewalld")) if incoming => {
-            format!("firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload")
-        }
-        (Protocol::Udp(port), Some("ufw")) if incoming => {
-            let lines =
-                peers.iter().map(|peer| format!("ufw allow from {peer} to any port {port} proto udp"));
-            lines.collect::<Vec<_>>().join("\n")
-        }
-        _ => {
-            let side = if incoming { "saddr" } else { "daddr" };
-            let of = |peers: &[IpAddr]| peers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-            let mut lines = Vec::new();
-            for (family, peers) in
-                [("ip", &v4), ("ip6", &v6)].into_iter().filter(|(_, peers)| !peers.is_empty())
-            {
-                let what = match protocol {
-                    Protocol::Udp(port) => format!("udp dport {port}"),
-                    _ if family == "ip" => "icmp type echo-request".to_owned(),
-                    _ => "icmpv6 type echo-request".to_owned(),
-                };
-                lines.push(format!("before that rule: {family} {side} {{ {} }} {what} accept", of(peers)));
-            }
-            match protocol {
-                Protocol::Arp => {
-                    lines.push("before that rule: arp operation { request, reply } accept".into())
-                }
-                Protocol::Neighbor => lines.push(
-                    "before that rule: icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept".into(),
-                ),
-                Protocol::Udp(_) | Protocol::Echo => {}
-            }
-            lines.join("\n")
         }
     }
 }

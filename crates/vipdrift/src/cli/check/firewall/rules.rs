@@ -1,42 +1,32 @@
 //! The rules of nftables as `nft -j list ruleset` prints them (libnftables-json(5)), and what becomes of a packet.
 //!
-//! Three answers: a rule matches, it does not, or that cannot be told from here (sets by name, limits, marks).
+//! Three answers: a rule matches, it does not, or that cannot be told from here (limits, marks, what is not known by
+//! name). Where it cannot be told, both ways are followed.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-/// A packet that matters, as one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// UDP, from this port to this port.
-    Udp(u16),
-    /// An echo request.
-    Echo,
-    Arp,
-    /// A Neighbor Solicitation or Advertisement.
-    Neighbor,
-}
-
-/// A packet between this machine and another.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Packet<'p> {
-    pub(super) protocol: Protocol,
-    pub(super) here: IpAddr,
-    pub(super) there: IpAddr,
-    pub(super) interface: &'p str,
-    /// From there to here.
-    pub(super) incoming: bool,
-}
+use super::packet::{Field, Packet, State};
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     Passes,
-    /// By this rule or policy.
-    Drops(String),
-    /// That depends on this rule.
-    Unknown(String),
+    /// There.
+    Drops(Place),
+    /// That depends; there it might be dropped.
+    Unknown(Place),
+}
+
+/// Where a packet is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The chain that the kernel asks: family, table and name.
+    pub(super) chain: [String; 3],
+    /// The rule or policy, for people.
+    pub(super) by: String,
 }
 
 /// How a rule's condition stands to a packet.
@@ -67,45 +57,101 @@ impl Match {
             _ => Self::Unknown,
         }
     }
+
+    fn or(self, other: Self) -> Self {
+        self.not().and(other.not()).not()
+    }
 }
 
 /// All rules of a machine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     chains: Vec<Chain>,
+    /// Elements of sets and maps, by family, table and name.
+    sets: BTreeMap<[String; 3], Vec<Value>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chain {
+    pub(super) family: String,
+    pub(super) table: String,
+    pub(super) name: String,
+    /// Where the kernel asks it, if it does by itself.
+    pub(super) hook: Option<String>,
+    /// Only for these interfaces, where there are any.
+    pub(super) devices: Vec<String>,
+    pub(super) priority: i64,
+    pub(super) drops: bool,
+    pub(super) rules: Vec<Rule>,
 }
 
 #[derive(Debug, Clone)]
-struct Chain {
-    family: String,
-    table: String,
-    name: String,
-    hook: Option<String>,
-    device: Option<String>,
-    priority: i64,
-    drops: bool,
-    rules: Vec<Rule>,
+pub(super) struct Rule {
+    /// How a person finds it in its chain.
+    pub(super) name: String,
+    pub(super) statements: Vec<Value>,
 }
 
-#[derive(Debug, Clone)]
-struct Rule {
-    handle: u64,
-    statements: Vec<Value>,
+/// All that may come out of a chain, or of a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Outcomes {
+    accepts: bool,
+    /// By this rule.
+    drops: Option<String>,
+    /// Nothing was decided.
+    through: bool,
 }
 
-/// How a chain ends for a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
-    Accept,
-    Drop(String),
-    /// Perhaps a drop, by this rule.
-    Perhaps(String),
-    /// Its end was reached.
-    Through,
+impl Outcomes {
+    fn drop_by(&mut self, rule: String) {
+        self.drops.get_or_insert(rule);
+    }
+
+    /// Accepted or dropped, in the same way.
+    fn take(&mut self, other: &Self) {
+        self.accepts |= other.accepts;
+        if let Some(rule) = &other.drops {
+            self.drop_by(rule.clone());
+        }
+    }
 }
 
 /// Chains that call each other deeper than this are a mistake; the kernel allows 16.
 const DEEPEST: u32 = 16;
+
+/// Statements that decide nothing.
+const SILENT: [&str; 12] = [
+    "counter",
+    "log",
+    "mangle",
+    "notrack",
+    "ct helper",
+    "ct timeout",
+    "ct expectation",
+    "dup",
+    "comment",
+    "last",
+    "secmark",
+    "reset",
+];
+
+/// The same of iptables' targets.
+pub(super) const SILENT_TARGETS: [&str; 14] = [
+    "LOG",
+    "NFLOG",
+    "ULOG",
+    "CT",
+    "NOTRACK",
+    "MARK",
+    "CONNMARK",
+    "SECMARK",
+    "CONNSECMARK",
+    "TCPMSS",
+    "CHECKSUM",
+    "DSCP",
+    "TOS",
+    "TRACE",
+];
 
 impl Rules {
     /// Reads what nft has printed.
@@ -117,28 +163,62 @@ impl Rules {
         let entries = all["nftables"].as_array().ok_or("there is no list of `nftables`")?;
         let mut rules = Self::default();
         let word = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-        for chain in entries.iter().filter_map(|entry| entry.get("chain")) {
+        let of = |kind: &'static str| entries.iter().filter_map(move |entry| entry.get(kind));
+        // A table that is dormant is not asked.
+        let dormant: Vec<_> = of("table")
+            .filter(|table| match &table["flags"] {
+                Value::Array(flags) => flags.iter().any(|flag| flag == "dormant"),
+                flag => flag == "dormant",
+            })
+            .map(|table| (word(table, "family"), word(table, "name")))
+            .collect();
+        for set in of("set").chain(of("map")) {
+            let key = [word(set, "family"), word(set, "table"), word(set, "name")];
+            rules.sets.insert(key, set["elem"].as_array().cloned().unwrap_or_default());
+        }
+        for chain in of("chain") {
+            let (family, table) = (word(chain, "family"), word(chain, "table"));
+            let asked = !dormant.contains(&(family.clone(), table.clone()));
+            // Chains that translate addresses may not drop.
+            let decides = chain["type"] == "filter" || chain["type"] == "route";
             rules.chains.push(Chain {
-                family: word(chain, "family"),
-                table: word(chain, "table"),
                 name: word(chain, "name"),
-                hook: chain["hook"].as_str().filter(|_| chain["type"] == "filter").map(str::to_owned),
-                device: chain["dev"].as_str().map(str::to_owned),
+                hook: chain["hook"].as_str().filter(|_| asked && decides).map(str::to_owned),
+                devices: match &chain["dev"] {
+                    Value::Array(all) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+                    one => one.as_str().map(str::to_owned).into_iter().collect(),
+                },
                 priority: chain["prio"].as_i64().unwrap_or(0),
                 drops: chain["policy"] == "drop",
                 rules: Vec::new(),
+                family,
+                table,
             });
         }
-        for rule in entries.iter().filter_map(|entry| entry.get("rule")) {
+        for rule in of("rule") {
             let (family, table, name) = (word(rule, "family"), word(rule, "table"), word(rule, "chain"));
             let statements = rule["expr"].as_array().cloned().unwrap_or_default();
-            let handle = rule["handle"].as_u64().unwrap_or(0);
+            let comment = rule["comment"].as_str().map(|text| format!(" \"{text}\"")).unwrap_or_default();
+            let name_of_rule = format!("rule {}{comment}", rule["handle"].as_u64().unwrap_or(0));
             if let Some(at) = rules.position(&family, &table, &name) {
-                rules.chains[at].rules.push(Rule { handle, statements });
+                rules.chains[at].rules.push(Rule { name: name_of_rule, statements });
             }
         }
         rules.chains.sort_by_key(|chain| chain.priority);
         Ok(rules)
+    }
+
+    /// Some rules of this family are iptables' own, which nft does not spell out.
+    pub(super) fn has_foreign(&self, family: &str) -> bool {
+        let foreign = |rule: &Rule| rule.statements.iter().any(|statement| statement.get("xt").is_some());
+        self.chains.iter().any(|chain| chain.family == family && chain.rules.iter().any(foreign))
+    }
+
+    /// Puts these chains in the place of those with the same name, or beside all others.
+    pub(super) fn add(&mut self, chains: Vec<Chain>) {
+        let same = |a: &Chain, b: &Chain| (&a.family, &a.table, &a.name) == (&b.family, &b.table, &b.name);
+        self.chains.retain(|known| !chains.iter().any(|new| same(known, new)));
+        self.chains.extend(chains);
     }
 
     fn position(&self, family: &str, table: &str, name: &str) -> Option<usize> {
@@ -147,96 +227,185 @@ impl Rules {
             .position(|chain| chain.family == family && chain.table == table && chain.name == name)
     }
 
-    /// Which program has made them, if it is known.
-    pub(super) fn manager(&self) -> Option<&'static str> {
-        if self.chains.iter().any(|chain| chain.table == "firewalld") {
-            Some("firewalld")
-        } else if self.chains.iter().any(|chain| chain.name.starts_with("ufw")) {
-            Some("ufw")
-        } else {
-            None
-        }
+    /// Whether ufw has made the rules of this table.
+    pub(super) fn is_of_ufw(&self, family: &str, table: &str) -> bool {
+        let of_ufw = |chain: &Chain| chain.name.starts_with("ufw-") || chain.name.starts_with("ufw6-");
+        self.chains.iter().any(|chain| chain.family == family && chain.table == table && of_ufw(chain))
     }
 
-    /// What becomes of a packet; with `known`, one that belongs to a connection that the kernel knows.
-    pub(super) fn verdict(&self, packet: &Packet<'_>, known: bool) -> Verdict {
+    /// What becomes of a packet. One that some chain certainly drops is dropped, whatever others may do.
+    pub(super) fn verdict(&self, packet: &Packet<'_>, state: State) -> Verdict {
         let mut perhaps = None;
         for chain in self.chains.iter().filter(|chain| chain.sees(packet)) {
-            match self.walk(chain, packet, known, 0) {
-                End::Drop(by) => {
-                    return match perhaps {
-                        None => Verdict::Drops(by),
-                        Some(by) => Verdict::Unknown(by),
-                    };
-                }
-                End::Perhaps(by) => perhaps = perhaps.or(Some(by)),
-                End::Through if chain.drops => {
-                    return Verdict::Drops(format!("the policy of chain {}", chain.title()));
-                }
-                End::Accept | End::Through => {}
+            let mut outcomes = self.walk(chain, packet, state, 0);
+            if outcomes.through && chain.drops {
+                outcomes.drop_by(format!("the policy of chain {}", chain.title()));
             }
+            let accepts = outcomes.accepts || outcomes.through && !chain.drops;
+            let Some(by) = outcomes.drops else { continue };
+            let place = Place { chain: [chain.family.clone(), chain.table.clone(), chain.name.clone()], by };
+            if !accepts {
+                return Verdict::Drops(place);
+            }
+            perhaps = perhaps.or(Some(place));
         }
         perhaps.map_or(Verdict::Passes, Verdict::Unknown)
     }
 
-    fn walk(&self, chain: &Chain, packet: &Packet<'_>, known: bool, depth: u32) -> End {
-        let mut perhaps = None;
-        // Something may have been accepted before: then a drop is not certain.
-        let mut accepted = false;
+    fn walk(&self, chain: &Chain, packet: &Packet<'_>, state: State, depth: u32) -> Outcomes {
+        let mut out = Outcomes::default();
         for rule in &chain.rules {
-            let by = || format!("rule {} of chain {}", rule.handle, chain.title());
-            let mut matches = Match::Yes;
-            for statement in &rule.statements {
-                if let Some(condition) = statement.get("match") {
-                    matches = matches.and(packet.meets(condition, known));
-                } else if statement.get("limit").is_some() || statement.get("xt").is_some() {
-                    matches = matches.and(Match::Unknown);
-                }
-                if matches == Match::No {
-                    break;
-                }
-                let end = if statement.get("drop").is_some() || statement.get("reject").is_some() {
-                    Some(End::Drop(by()))
-                } else if statement.get("accept").is_some() {
-                    Some(End::Accept)
-                } else if statement.get("return").is_some() {
-                    Some(End::Through)
-                } else {
-                    let to = ["jump", "goto"]
-                        .into_iter()
-                        .find_map(|verb| Some((verb, statement.get(verb)?["target"].as_str()?.to_owned())));
-                    to.and_then(|(verb, target)| {
-                        let at = self.position(&chain.family, &chain.table, &target)?;
-                        let end = if depth < DEEPEST {
-                            self.walk(&self.chains[at], packet, known, depth + 1)
-                        } else {
-                            End::Through
-                        };
-                        // What was called and comes back goes on behind the rule.
-                        (end != End::Through || verb == "goto").then_some(end)
-                    })
-                };
-                match (end, matches) {
-                    (None, _) => {}
-                    (Some(End::Drop(by)), Match::Yes) if accepted => return End::Perhaps(by),
-                    (Some(End::Through), Match::Yes) => return perhaps.map_or(End::Through, End::Perhaps),
-                    (Some(end), Match::Yes) => {
-                        return match (end, perhaps) {
-                            (End::Accept, Some(by)) => End::Perhaps(by),
-                            (end, _) => end,
-                        };
-                    }
-                    (Some(End::Drop(by) | End::Perhaps(by)), _) => perhaps = perhaps.or(Some(by)),
-                    (Some(End::Accept | End::Through), _) => accepted = true,
-                }
+            if self.apply(chain, rule, packet, state, depth, &mut out) {
+                return out;
             }
         }
-        match perhaps {
-            Some(by) => End::Perhaps(by),
-            None if accepted && chain.drops => End::Perhaps(format!("the policy of chain {}", chain.title())),
-            None => End::Through,
+        out.through = true;
+        out
+    }
+
+    /// Adds what may come of a rule. Answers whether no such packet goes on to the next one.
+    fn apply(
+        &self,
+        chain: &Chain,
+        rule: &Rule,
+        packet: &Packet<'_>,
+        state: State,
+        depth: u32,
+        out: &mut Outcomes,
+    ) -> bool {
+        let by = || format!("{} of chain {}", rule.name, chain.title());
+        let mut matches = Match::Yes;
+        for statement in &rule.statements {
+            if let Some(ends) = self.verdict_of(chain, statement, by, packet, state, depth, out) {
+                return ends && matches == Match::Yes;
+            }
+            if let Some(condition) = statement.get("match") {
+                matches = matches.and(self.meets(chain, packet, condition, state));
+            } else if let Some(map) = statement.get("vmap") {
+                let fields = fields(packet, &map["key"], state);
+                // Keys of a map exclude each other.
+                let Some(entries) = self.elements(chain, &map["data"]) else {
+                    (out.accepts, out.drops) = (true, out.drops.take().or_else(|| Some(by())));
+                    continue;
+                };
+                for entry in entries {
+                    let held = matches.and(is(&fields, &entry[0]));
+                    if held == Match::No {
+                        continue;
+                    }
+                    let ends = self.verdict_of(chain, &entry[1], by, packet, state, depth, out);
+                    if held == Match::Yes {
+                        if ends == Some(true) {
+                            return true;
+                        }
+                        break;
+                    }
+                }
+            } else if !is_silent(statement) {
+                matches = matches.and(Match::Unknown);
+            }
+            if matches == Match::No {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Adds what comes of a verdict. Answers whether it ends the chain; `None` if this is no verdict.
+    #[expect(clippy::too_many_arguments, reason = "the state of the walk")]
+    fn verdict_of(
+        &self,
+        chain: &Chain,
+        statement: &Value,
+        by: impl Fn() -> String,
+        packet: &Packet<'_>,
+        state: State,
+        depth: u32,
+        out: &mut Outcomes,
+    ) -> Option<bool> {
+        let has = |verb: &str| statement.get(verb).is_some();
+        let to = |verb: &str| statement.get(verb).and_then(|call| call["target"].as_str());
+        let foreign_target = || {
+            let target = statement.get("xt").filter(|xt| xt["type"] == "target");
+            target.is_some_and(|xt| !xt["name"].as_str().is_some_and(|name| SILENT_TARGETS.contains(&name)))
+        };
+        let called = if has("accept") {
+            out.accepts = true;
+            return Some(true);
+        } else if has("drop") || has("reject") {
+            out.drop_by(by());
+            return Some(true);
+        } else if has("return") {
+            out.through = true;
+            return Some(true);
+        } else if let Some(target) = to("jump").or_else(|| to("goto")) {
+            self.position(&chain.family, &chain.table, target)
+        } else if has("queue") || has("synproxy") || has("tproxy") || has("fwd") || foreign_target() {
+            None
+        } else {
+            return None;
+        };
+        let Some(called) = called.filter(|_| depth < DEEPEST) else {
+            // Somebody else decides, who is not known here.
+            out.accepts = true;
+            out.drop_by(by());
+            return Some(true);
+        };
+        let inner = self.walk(&self.chains[called], packet, state, depth + 1);
+        out.take(&inner);
+        if has("goto") {
+            // It comes back to where this chain was called from.
+            out.through |= inner.through;
+            return Some(true);
+        }
+        Some(!inner.through)
+    }
+
+    fn meets(&self, chain: &Chain, packet: &Packet<'_>, condition: &Value, state: State) -> Match {
+        let fields = fields(packet, &condition["left"], state);
+        let right = &condition["right"];
+        let among = || match self.elements(chain, right) {
+            Some(all) => all.iter().fold(Match::No, |so_far, one| so_far.or(is(&fields, one))),
+            None => Match::Unknown,
+        };
+        match condition["op"].as_str() {
+            Some("==" | "in") => among(),
+            // What a packet lacks is not compared: the rule does not match.
+            Some("!=") if fields.contains(&Field::Lacks) => Match::No,
+            Some("!=") => among().not(),
+            Some(order @ ("<" | "<=" | ">" | ">=")) => match (fields.first(), right.as_u64()) {
+                (Some(Field::Number(number)), Some(bound)) => Match::of(match order {
+                    "<" => *number < bound,
+                    "<=" => *number <= bound,
+                    ">" => *number > bound,
+                    _ => *number >= bound,
+                }),
+                (Some(Field::Lacks), _) => Match::No,
+                _ => Match::Unknown,
+            },
+            _ => Match::Unknown,
         }
     }
+
+    /// The values on the right side: those of a set, of a list, of a set by name, or the one. `None` for a set that is
+    /// not there.
+    fn elements<'v>(&'v self, chain: &Chain, right: &'v Value) -> Option<&'v [Value]> {
+        if let Some(name) = right.as_str().and_then(|word| word.strip_prefix('@')) {
+            let key = [chain.family.clone(), chain.table.clone(), name.to_owned()];
+            return self.sets.get(&key).map(Vec::as_slice);
+        }
+        let several = right.get("set").unwrap_or(right);
+        Some(several.as_array().map_or(std::slice::from_ref(several), Vec::as_slice))
+    }
+}
+
+fn is_silent(statement: &Value) -> bool {
+    let Some((kind, body)) = statement.as_object().and_then(|object| object.iter().next()) else {
+        return false;
+    };
+    let target =
+        || body["type"] == "target" && body["name"].as_str().is_some_and(|n| SILENT_TARGETS.contains(&n));
+    SILENT.contains(&kind.as_str()) || kind == "xt" && target()
 }
 
 impl Chain {
@@ -247,135 +416,60 @@ impl Chain {
     /// The packet comes by here.
     fn sees(&self, packet: &Packet<'_>) -> bool {
         let Some(hook) = self.hook.as_deref() else { return false };
-        let family = match (packet.protocol, packet.here) {
-            (Protocol::Arp, _) => ["arp", "netdev"],
-            (_, IpAddr::V4(_)) => ["ip", "inet"],
-            (_, IpAddr::V6(_)) => ["ip6", "inet"],
+        let concerned = match self.family.as_str() {
+            "netdev" => true,
+            "arp" => packet.is_arp(),
+            "inet" => !packet.is_arp() || hook == "ingress",
+            "ip" => !packet.is_arp() && packet.here.is_ipv4(),
+            "ip6" => !packet.is_arp() && !packet.here.is_ipv4(),
+            _ => false,
         };
-        let hooks: &[&str] =
-            if packet.incoming { &["prerouting", "input", "ingress"] } else { &["output", "postrouting"] };
-        let here = self.device.as_deref().is_none_or(|device| device == packet.interface);
-        (family.contains(&self.family.as_str()) || self.family == "netdev") && hooks.contains(&hook) && here
+        let hooks: &[&str] = if packet.incoming {
+            &["ingress", "prerouting", "input"]
+        } else {
+            &["output", "postrouting", "egress"]
+        };
+        let here = self.devices.is_empty() || self.devices.iter().any(|device| device == packet.interface);
+        concerned && hooks.contains(&hook) && here
     }
 }
 
-impl Packet<'_> {
-    fn meets(&self, condition: &Value, known: bool) -> Match {
-        let (left, right) = (&condition["left"], &condition["right"]);
-        let matches = if let Some(payload) = left.get("payload") {
-            let field = |key: &str| payload[key].as_str().unwrap_or_default();
-            self.payload(field("protocol"), field("field"), right)
-        } else if let Some(meta) = left.get("meta") {
-            self.meta(meta["key"].as_str().unwrap_or_default(), right)
-        } else if left.get("ct").is_some_and(|ct| ct["key"] == "state") {
-            Match::of(self.is_one_of(right, |word| match word.as_str() {
-                Some("established") => known,
-                Some("new") => !known,
-                _ => false,
-            }))
-        } else {
-            Match::Unknown
-        };
-        match condition["op"].as_str() {
-            Some("==" | "in") => matches,
-            Some("!=") => matches.not(),
-            _ => Match::Unknown,
-        }
+fn fields(packet: &Packet<'_>, left: &Value, state: State) -> Vec<Field> {
+    match left["concat"].as_array() {
+        Some(parts) => parts.iter().map(|part| packet.field(part, state)).collect(),
+        None => vec![packet.field(left, state)],
     }
+}
 
-    fn is_one_of(&self, right: &Value, is: impl Fn(&Value) -> bool) -> bool {
-        match right.get("set").or(Some(right)).and_then(Value::as_array) {
-            Some(all) => all.iter().any(is),
-            None => is(right),
+/// Whether the fields together are this value.
+fn is(fields: &[Field], value: &Value) -> Match {
+    let value = value.get("elem").map_or(value, |element| &element["val"]);
+    match (value["concat"].as_array(), fields) {
+        (Some(parts), _) if parts.len() == fields.len() => {
+            parts.iter().zip(fields).fold(Match::Yes, |so_far, (part, field)| so_far.and(is_one(field, part)))
         }
+        (None, [field]) => is_one(field, value),
+        _ => Match::Unknown,
     }
+}
 
-    fn meta(&self, key: &str, right: &Value) -> Match {
-        let protocol = match self.protocol {
-            Protocol::Udp(_) => "udp",
-            Protocol::Echo if self.here.is_ipv4() => "icmp",
-            Protocol::Echo | Protocol::Neighbor => "ipv6-icmp",
-            Protocol::Arp => "arp",
-        };
-        let is_v4 = self.here.is_ipv4();
-        let interface = |mine: bool| {
-            // Of the other direction there is none.
-            let name = if mine { self.interface } else { "" };
-            Match::of(self.is_one_of(right, |word| {
-                word.as_str().is_some_and(|word| match word.strip_suffix('*') {
-                    Some(start) => mine && name.starts_with(start),
-                    None => word == name,
-                })
-            }))
-        };
-        match key {
-            "iifname" | "iif" => interface(self.incoming),
-            "oifname" | "oif" => interface(!self.incoming),
-            "l4proto" => Match::of(self.is_one_of(right, |word| {
-                word == protocol
-                    || protocol == "ipv6-icmp" && word == "icmpv6"
-                    || word == 17 && protocol == "udp"
-            })),
-            "nfproto" => Match::of(self.is_one_of(right, |word| word == if is_v4 { "ipv4" } else { "ipv6" })),
-            "protocol" => Match::of(self.is_one_of(right, |word| match self.protocol {
-                Protocol::Arp => word == "arp",
-                _ => word == if is_v4 { "ip" } else { "ip6" },
-            })),
-            _ => Match::Unknown,
-        }
+fn is_one(field: &Field, value: &Value) -> Match {
+    match field {
+        Field::Lacks => Match::No,
+        Field::Unknown => Match::Unknown,
+        _ if value == "*" => Match::Yes,
+        Field::Word(word) => word_is(value, word),
+        Field::Number(number) => number_is(value, *number),
+        Field::Address(address) => address_is(value, *address),
     }
+}
 
-    fn payload(&self, protocol: &str, field: &str, right: &Value) -> Match {
-        let (source, destination) =
-            if self.incoming { (self.there, self.here) } else { (self.here, self.there) };
-        match (protocol, self.protocol) {
-            ("udp" | "th", Protocol::Udp(port)) if field == "dport" || field == "sport" => {
-                self.within(right, |value| number_is(value, u64::from(port)))
-            }
-            ("icmp", Protocol::Echo) if self.here.is_ipv4() => self.kind(field, right, &["echo-request"]),
-            ("icmpv6", Protocol::Echo) if !self.here.is_ipv4() => self.kind(field, right, &["echo-request"]),
-            ("icmpv6", Protocol::Neighbor) => {
-                self.kind(field, right, &["nd-neighbor-solicit", "nd-neighbor-advert"])
-            }
-            ("ip", _) if self.here.is_ipv4() && self.protocol != Protocol::Arp => {
-                self.address(field, right, source, destination)
-            }
-            ("ip6", _) if !self.here.is_ipv4() => self.address(field, right, source, destination),
-            ("tcp" | "sctp" | "dccp" | "udplite" | "igmp" | "esp" | "ah", _) => Match::No,
-            ("udp" | "icmp" | "icmpv6" | "ip" | "ip6", _) => Match::No,
-            _ => Match::Unknown,
-        }
-    }
-
-    fn kind(&self, field: &str, right: &Value, kinds: &[&str]) -> Match {
-        if field != "type" {
-            return Match::Unknown;
-        }
-        Match::of(self.is_one_of(right, |word| word.as_str().is_some_and(|word| kinds.contains(&word))))
-    }
-
-    fn address(&self, field: &str, right: &Value, source: IpAddr, destination: IpAddr) -> Match {
-        match field {
-            "saddr" => self.within(right, |value| address_is(value, source)),
-            "daddr" => self.within(right, |value| address_is(value, destination)),
-            "protocol" | "nexthdr" => self.meta("l4proto", right),
-            _ => Match::Unknown,
-        }
-    }
-
-    /// Any of a list, each of which may be of a kind that is not known here.
-    fn within(&self, right: &Value, is: impl Fn(&Value) -> Match) -> Match {
-        let Some(all) = right.get("set").and_then(Value::as_array) else { return is(right) };
-        let mut unknown = false;
-        for value in all {
-            match is(value) {
-                Match::Yes => return Match::Yes,
-                Match::Unknown => unknown = true,
-                Match::No => {}
-            }
-        }
-        if unknown { Match::Unknown } else { Match::No }
-    }
+fn word_is(value: &Value, word: &str) -> Match {
+    let Some(text) = value.as_str() else { return Match::Unknown };
+    Match::of(match text.strip_suffix('*') {
+        Some(start) => word.starts_with(start),
+        None => text == word || (text == "icmpv6" && word == "ipv6-icmp"),
+    })
 }
 
 fn number_is(value: &Value, number: u64) -> Match {
@@ -385,7 +479,7 @@ fn number_is(value: &Value, number: u64) -> Match {
             _ => Match::Unknown,
         };
     }
-    // A name of a service or of a set is neither looked up nor known.
+    // The name of a service is not looked up.
     value.as_u64().map_or(Match::Unknown, |value| Match::of(value == number))
 }
 
@@ -394,126 +488,12 @@ fn address_is(value: &Value, address: IpAddr) -> Match {
         let text = format!("{}/{}", prefix["addr"].as_str().unwrap_or_default(), prefix["len"]);
         return text.parse::<ipnet::IpNet>().map_or(Match::Unknown, |net| Match::of(net.contains(&address)));
     }
+    let parse = |value: &Value| value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
     if let Some([first, last]) = value["range"].as_array().map(Vec::as_slice) {
-        let parse = |value: &Value| value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
         return match (parse(first), parse(last)) {
             (Some(first), Some(last)) => Match::of((first..=last).contains(&address)),
             _ => Match::Unknown,
         };
     }
-    let parsed = value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
-    parsed.map_or(Match::Unknown, |value| Match::of(value == address))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn rules(policy: &str, rules: &[Value]) -> Rules {
-        let mut entries = vec![
-            json!({"chain": {"family": "inet", "table": "t", "name": "in", "type": "filter", "hook": "input", "prio": 0, "policy": policy}}),
-            json!({"chain": {"family": "inet", "table": "t", "name": "more"}}),
-        ];
-        for (handle, rule) in rules.iter().enumerate() {
-            let (chain, expr) = match rule.get("more") {
-                Some(expr) => ("more", expr),
-                None => ("in", rule),
-            };
-            entries.push(json!({"rule": {"family": "inet", "table": "t", "chain": chain, "handle": handle, "expr": expr}}));
-        }
-        Rules::read(json!({"nftables": entries}).to_string().as_bytes()).expect("reads")
-    }
-
-    fn heartbeat(incoming: bool) -> Packet<'static> {
-        Packet {
-            protocol: Protocol::Udp(5798),
-            here: [192, 0, 2, 11].into(),
-            there: [192, 0, 2, 12].into(),
-            interface: "eth0",
-            incoming,
-        }
-    }
-
-    fn matching(left: Value, right: Value) -> Value {
-        json!({"match": {"op": "==", "left": left, "right": right}})
-    }
-
-    fn dport(right: Value) -> Value {
-        matching(json!({"payload": {"protocol": "udp", "field": "dport"}}), right)
-    }
-
-    #[test]
-    fn what_the_policy_says_and_what_rules_say() {
-        let drop = json!({"drop": null});
-        let accept = json!({"accept": null});
-        let by = |text: &str| Verdict::Drops(text.to_owned());
-        let verdict = |rules: Rules| rules.verdict(&heartbeat(true), false);
-        assert_eq!(verdict(rules("accept", &[])), Verdict::Passes);
-        assert_eq!(verdict(rules("drop", &[])), by("the policy of chain inet t in"));
-        assert_eq!(
-            rules("drop", &[]).verdict(&heartbeat(false), false),
-            Verdict::Passes,
-            "that was for input"
-        );
-        assert_eq!(verdict(rules("drop", &[json!([dport(json!(5798)), accept])])), Verdict::Passes);
-        assert_eq!(
-            verdict(rules(
-                "accept",
-                &[json!([dport(json!(53)), drop]), json!([dport(json!({"range": [5000, 6000]})), drop])]
-            )),
-            by("rule 1 of chain inet t in")
-        );
-        let counted =
-            json!([dport(json!({"set": [53, 5798]})), {"counter": {"packets": 1, "bytes": 2}}, drop]);
-        assert_eq!(verdict(rules("accept", &[counted])), by("rule 0 of chain inet t in"));
-    }
-
-    #[test]
-    fn what_cannot_be_told_is_not_said_to_be_known() {
-        let named = json!([dport(json!("@ports")), {"drop": null}]);
-        let verdict = |rules: Rules| rules.verdict(&heartbeat(true), false);
-        assert_eq!(verdict(rules("accept", &[named])), Verdict::Unknown("rule 0 of chain inet t in".into()));
-        let perhaps = json!([dport(json!("@ports")), {"accept": null}]);
-        assert_eq!(
-            verdict(rules("drop", &[perhaps])),
-            Verdict::Unknown("the policy of chain inet t in".into())
-        );
-        let limited = json!([dport(json!(5798)), {"limit": {"rate": 10}}, {"drop": null}]);
-        assert_eq!(
-            verdict(rules("accept", &[limited])),
-            Verdict::Unknown("rule 0 of chain inet t in".into())
-        );
-    }
-
-    #[test]
-    fn chains_that_are_called_and_come_back() {
-        let call = json!([{"jump": {"target": "more"}}]);
-        let inside = |expr: Value| json!({"more": expr});
-        let from = |address: &str| {
-            matching(json!({"payload": {"protocol": "ip", "field": "saddr"}}), json!(address))
-        };
-        let verdict = |rules: Rules| rules.verdict(&heartbeat(true), false);
-        let all = [call.clone(), inside(json!([from("192.0.2.12"), {"accept": null}]))];
-        assert_eq!(verdict(rules("drop", &all)), Verdict::Passes);
-        let all = [call.clone(), inside(json!([from("192.0.2.13"), {"accept": null}]))];
-        assert_eq!(verdict(rules("drop", &all)), Verdict::Drops("the policy of chain inet t in".into()));
-        let all = [call, inside(json!([{"reject": null}]))];
-        assert_eq!(verdict(rules("accept", &all)), Verdict::Drops("rule 1 of chain inet t more".into()));
-    }
-
-    #[test]
-    fn answers_alone() {
-        let state = json!({"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}});
-        let rules = rules("drop", &[json!([state, {"accept": null}])]);
-        assert!(matches!(rules.verdict(&heartbeat(true), false), Verdict::Drops(_)));
-        assert_eq!(rules.verdict(&heartbeat(true), true), Verdict::Passes);
-    }
-
-    #[test]
-    fn what_is_no_ruleset_is_refused() {
-        assert!(Rules::read(b"{}").is_err());
-        assert!(Rules::read(b"not json").is_err());
-    }
+    parse(value).map_or(Match::Unknown, |value| Match::of(value == address))
 }

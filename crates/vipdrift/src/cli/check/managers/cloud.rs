@@ -23,7 +23,7 @@ fn network(scene: &Scene, findings: &mut Findings) {
     } else if tag == "7783-7084-3265-9085-8269-3286-77" {
         ("Microsoft Azure", "az network nic ip-config create")
     } else if vendor == "Hetzner" {
-        ("Hetzner Cloud", "hcloud floating-ip assign, or hcloud network change-alias-ips")
+        ("Hetzner Cloud", "hcloud floating-ip assign, or hcloud server change-alias-ips")
     } else {
         return;
     };

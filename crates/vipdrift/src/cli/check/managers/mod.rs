@@ -67,20 +67,23 @@ fn runs(running: &[Process], name: &str) -> bool {
 fn dhcp(scene: &Scene, running: &[Process], findings: &mut Findings) {
     for carrier in scene.carriers() {
         let name = carrier.name();
-        let for_it = |process: &&Process| process.arguments.iter().skip(1).any(|argument| argument == name);
+        // One that names no interface takes all of them.
+        let manages = |process: &Process| {
+            let words = || process.arguments.iter().skip(1);
+            words().any(|word| word == name)
+                || !words().any(|word| scene.links.iter().any(|link| link.name == *word))
+        };
+        let client =
+            |program: &str| running.iter().any(|process| process.name == program && manages(process));
         // Its script flushes the interface when the leased address changes (dhclient-script, BOUND to EXPIRE).
-        if running.iter().filter(|process| process.name == "dhclient").any(|process| for_it(&process)) {
+        if client("dhclient") {
             findings.warning(
                 Id::DhcpClient,
                 format!("dhclient manages {name}: when its leased address changes, it takes all IPv4 addresses off, VIPs too"),
                 format!("give {name} a fixed address, or the same lease for ever (a reservation)"),
             );
         }
-        let all = |process: &&Process| {
-            process.name == "dhcpcd"
-                && (for_it(process) || process.arguments.iter().all(|word| !word.starts_with("eth")))
-        };
-        if running.iter().any(|process| all(&process)) && !dhcpcd_leaves(scene, name) {
+        if client("dhcpcd") && !dhcpcd_leaves(scene, name) {
             findings.hint(
                 Id::DhcpClient,
                 format!("dhcpcd runs, and may manage {name}; what it does to VIPs has not been tried"),
@@ -137,8 +140,12 @@ mod tests {
         std::fs::create_dir_all(root.path().join("proc/self/ns")).expect("makes folders");
         std::os::unix::fs::symlink("net:[1]", root.path().join("proc/self/ns/net")).expect("links");
         prepare(root.path());
+        let mut scene = scene(root.path());
+        let second =
+            vipdrift_platform::links::Link { index: 3, name: "eth1".into(), ..scene.links[0].clone() };
+        scene.links.push(second);
         let mut findings = Findings::default();
-        look(&scene(root.path()), &mut findings);
+        look(&scene, &mut findings);
         findings.0.into_iter().map(|f| (f.level, f.id, f.text)).collect()
     }
 
@@ -156,6 +163,8 @@ mod tests {
         let warned = found(dhclient(1, "eth0"));
         assert_eq!((warned[0].0, warned[0].1), (Level::Warning, Id::DhcpClient));
         assert_eq!(found(dhclient(1, "eth1"))[0].0, Level::Ok);
+        // A word that is no interface leaves all to it.
+        assert_eq!(found(dhclient(1, "-v"))[0].0, Level::Warning);
         assert_eq!(found(dhclient(2, "eth0"))[0].0, Level::Ok);
     }
 
