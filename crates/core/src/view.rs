@@ -57,7 +57,7 @@ impl Node {
             same_config: peer.config_digest.map(|digest| digest == self.config.outline.digest()),
             differs: peer.differences().to_vec(),
             last_heard: peer.last_heard,
-            absent_for: peer.absent_until.map(|until| until.since(self.now)),
+            absent_until: peer.absent_until,
             machine_dead: matches!(peer.liveness, Liveness::Silent { host_dead: true, .. }),
             interval: peer.interval(),
             health: peer.health,
