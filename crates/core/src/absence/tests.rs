@@ -160,8 +160,7 @@ fn a_node_at_rest_signs_its_own_absence_and_one_that_is_busy_does_not() {
     assert_eq!(word.kind, WordKind::Absent { at_most: WINDOW });
 
     bench.obedient = false;
-    let command =
-        Command::Switchover { ticket: Ticket(1), group: GroupIndex(0), to: Some("charlie".into()) };
+    let command = Command::Switchover { ticket: Ticket(1), group: GroupIndex(0), to: Some("charlie".into()) };
     bench.give(Event::Command(command));
     let why = bench.node.absence(WINDOW).expect_err("being moved");
     assert_eq!(why, "web: it is being moved; try again in a moment");

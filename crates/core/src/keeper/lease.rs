@@ -36,7 +36,17 @@ impl Lease {
     pub fn new(lifetime: Option<Duration>, heartbeat: Duration, now: Timestamp) -> Self {
         let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
         let fresh = beat_interval(heartbeat) * 2;
-        Self { lifetime, every, due: now + every, fresh, allowed: None, epoch: 0, gap: false, window: None, restore: false }
+        Self {
+            lifetime,
+            every,
+            due: now + every,
+            fresh,
+            allowed: None,
+            epoch: 0,
+            gap: false,
+            window: None,
+            restore: false,
+        }
     }
 
     /// The lifetime given at every mount and renewal.
