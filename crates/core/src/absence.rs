@@ -73,6 +73,15 @@ impl Node {
         true
     }
 
+    /// An absent peer is back, or has let go: what was answered before counts no more.
+    pub(crate) fn ask_anew(&mut self, index: usize) {
+        for group in 0..self.groups.len() {
+            if self.absent_holder(group) == Some(index) {
+                self.stop_asking(group);
+            }
+        }
+    }
+
     /// The peer that held the group when its daemon made way, and may still.
     pub(crate) fn absent_holder(&self, group: usize) -> Option<usize> {
         let ghost = self.groups[group].ghost?;

@@ -227,6 +227,7 @@ impl Node {
     fn on_heartbeat(&mut self, index: usize, heartbeat: &Heartbeat) {
         let before = self.peers[index].liveness;
         let digest_before = self.peers[index].config_digest;
+        let absent = self.peers[index].absent_until.is_some();
         let deaf_before = !self.peers[index].hears_us;
         let mut own = self.incarnation;
         if self.is_sabotaged(Sabotage::StaleEcho) {
@@ -242,7 +243,8 @@ impl Node {
             }
             Heard::Alive { returned, restarted, changes } => {
                 self.counters.heartbeats_heard += 1;
-                let was_up = matches!(before, Liveness::Alive | Liveness::Suspect { .. });
+                // What one that was absent has let go is news as well.
+                let was_up = absent || matches!(before, Liveness::Alive | Liveness::Suspect { .. });
                 if returned {
                     self.on_return(index, before, restarted);
                 }
@@ -288,7 +290,11 @@ impl Node {
     /// A peer has come back from silence, or is heard for the first time.
     fn on_return(&mut self, index: usize, before: Liveness, restarted: bool) {
         let name = self.peers[index].name.clone();
-        let absent = self.peers[index].absent_until.take().is_some();
+        let absent = self.peers[index].absent_until.is_some();
+        if absent {
+            self.ask_anew(index);
+            self.peers[index].absent_until = None;
+        }
         match before {
             Liveness::Silent { since, .. } if absent => {
                 self.note(format!("{name}: its daemon is back after {}", spell(self.now.since(since))));
@@ -393,7 +399,11 @@ impl Node {
                     return;
                 }
                 self.note(format!("{name}: its keeper has unmounted everything and resigned"));
-                let was_up = self.peers[index].is_up();
+                let absent = self.peers[index].absent_until.is_some();
+                let was_up = absent || self.peers[index].is_up();
+                if absent {
+                    self.ask_anew(index);
+                }
                 self.peers[index].liveness = Liveness::Left;
                 self.peers[index].holding_until = None;
                 self.peers[index].absent_until = None;
