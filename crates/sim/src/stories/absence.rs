@@ -9,8 +9,8 @@ use crate::scenario::{Fault, Setup};
 use crate::world::{Left, SLACK, Thing};
 
 const WINDOW: Duration = Duration::from_secs(8);
-/// Slow rounds, the dead time, and what an ordinary takeover takes.
-const NOTICED: Duration = Duration::from_millis(900);
+/// Four slow rounds and the dead time, and 20 ms for what an ordinary takeover takes.
+const NOTICED: Duration = Duration::from_millis(4 * 100 + 300 + 20);
 /// Clusters of two and of three nodes, with a lease and without one (zero), each at several moments between two heartbeats.
 fn everywhere(tell: impl Fn(&mut Story, Left)) {
     for nodes in [2, 3] {

@@ -128,13 +128,11 @@ enum Command {
                             exit status is 1, and nothing has changed. VIPs that stay are held all the while. SIGHUP does the same.")]
     Reload(Where),
     /// Go on with a new binary, without moving a VIP
-    #[command(
-        after_help = "Examples of an upgrade:\n  install vipdrift /usr/local/bin/ && vipdrift restart\n  \
+    #[command(after_help = "Examples of an upgrade:\n  vipdrift restart\n  \
                             install vipdrift /usr/local/bin/ && vipdrift restart --keep 30s\n\n\
                             The program is taken from the file that the running one came from, and the configuration \
                             from its file. Both are looked at first, and the VIPs stay where they are. What is not on \
-                            duty within 250 ms, or the time of --keep, releases them."
-    )]
+                            duty within 250 ms, or the time of --keep, releases them.")]
     Restart {
         /// The new program may take so long, 1s to 5m: the kernel holds the VIPs meanwhile, and releases them by itself then
         #[arg(long, value_name = "TIME", value_parser = keep)]
