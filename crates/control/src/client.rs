@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::events::{Events, EventsRequest};
-use crate::request::{Done, Drill, DrillRequest, Failed, NodeRequest, SwitchoverRequest};
+use crate::request::{Done, Drill, DrillRequest, Failed, NodeRequest, RestartRequest, SwitchoverRequest};
 use crate::status::Status;
 
 /// Longest answer, in bytes.
@@ -121,8 +121,10 @@ impl Client {
     ///
     /// # Errors
     /// As [`ClientError`] says; then the old binary runs on.
-    pub async fn restart(&self) -> Result<String, ClientError> {
-        let done: Done = self.call(Method::POST, "/v1/restart", None::<&()>).await?;
+    pub async fn restart(&self, request: &RestartRequest) -> Result<String, ClientError> {
+        // The daemon may be of a version that takes no body.
+        let body = (*request != RestartRequest::default()).then_some(request);
+        let done: Done = self.call(Method::POST, "/v1/restart", body).await?;
         Ok(done.done)
     }
 

@@ -20,7 +20,8 @@ mod status;
 pub use client::{Client, ClientError};
 pub use events::{Event, EventKind, Events, EventsRequest};
 pub use request::{
-    Done, Drill, DrillLeg, DrillRequest, DrillVip, Failed, Failure, NodeRequest, Request, SwitchoverRequest,
+    Done, Drill, DrillLeg, DrillRequest, DrillVip, Failed, Failure, NodeRequest, Request, RestartRequest,
+    SwitchoverRequest,
 };
 pub use server::{Handler, serve, serve_connection};
 pub use status::{

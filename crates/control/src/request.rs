@@ -1,5 +1,7 @@
 //! Requests and their answers.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What somebody asks of the daemon.
@@ -16,7 +18,31 @@ pub enum Request {
     /// Put the configuration in force that is in its file now.
     Reload,
     /// The same, with a new binary.
-    Restart,
+    Restart(RestartRequest),
+}
+
+/// Body of `POST /v1/restart`; none is the same as an empty one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartRequest {
+    /// How long the new program may take until it is on duty, in milliseconds, within [`RestartRequest::KEEP`]; the kernel
+    /// holds the VIPs meanwhile. No longer than a brain takes to start if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub keep_ms: Option<u64>,
+}
+
+impl RestartRequest {
+    /// What can be asked for.
+    pub const KEEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        let keep = self.keep_ms.map(Duration::from_millis);
+        if keep.is_some_and(|keep| !Self::KEEP.contains(&keep)) {
+            let (least, most) = (Self::KEEP.start().as_millis(), Self::KEEP.end().as_millis());
+            return Err(format!("keep_ms is {least} to {most}"));
+        }
+        Ok(self)
+    }
 }
 
 /// Body of `POST /v1/switchover`.

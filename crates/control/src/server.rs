@@ -19,7 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::events::{Events, EventsRequest};
-use crate::request::{Done, Drill, DrillRequest, Failed, Failure, Request, SwitchoverRequest};
+use crate::request::{
+    Done, Drill, DrillRequest, Failed, Failure, Request, RestartRequest, SwitchoverRequest,
+};
 use crate::status::Status;
 
 /// Longest request body, in bytes.
@@ -138,11 +140,9 @@ async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> A
     let request = match path {
         "/v1/switchover" => read::<SwitchoverRequest>(&body).map(Request::Switchover),
         "/v1/drain" => read_or_default(&body).map(Request::Drain),
-        "/v1/reload" | "/v1/restart" if !body.is_empty() => {
-            Err("nothing is to be said here: the body is empty".to_owned())
-        }
+        "/v1/reload" if !body.is_empty() => Err("nothing is to be said here: the body is empty".to_owned()),
         "/v1/reload" => Ok(Request::Reload),
-        "/v1/restart" => Ok(Request::Restart),
+        "/v1/restart" => read_or_default(&body).and_then(RestartRequest::checked).map(Request::Restart),
         _ => read_or_default(&body).map(Request::Undrain),
     };
     match request {

@@ -65,6 +65,9 @@ pub struct Peer {
     pub differs: Vec<String>,
     /// How long ago it was last heard, in milliseconds; `null` if never.
     pub heard_ms_ago: Option<u64>,
+    /// Its daemon restarts, and has said that its kernel holds its VIPs for at most so many milliseconds more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub absent_ms: Option<u64>,
     /// Heartbeats in a row that it has missed; 0 if it was never heard.
     #[serde(default)]
     pub missed: u64,
@@ -295,6 +298,7 @@ mod tests {
                 config: PeerConfiguration::Same,
                 differs: vec![],
                 heard_ms_ago: Some(42),
+                absent_ms: None,
                 missed: 0,
                 health: Some(HealthState::Healthy),
                 groups: vec![PeerGroup {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use vipdrift_control::{
     Client, ClientError, Drill, DrillLeg, DrillRequest, DrillVip, Event, EventKind, Events, EventsRequest,
-    Failure, Handler, NodeRequest, Request, Status, SwitchoverRequest, serve,
+    Failure, Handler, NodeRequest, Request, RestartRequest, Status, SwitchoverRequest, serve,
 };
 
 struct Fake;
@@ -47,6 +47,7 @@ impl Handler for Fake {
                 Err(Failure::Unknown(format!("no group {group}")))
             }
             Request::Drain(NodeRequest { node: None, group: None }) => Ok("drained".into()),
+            Request::Restart(RestartRequest { keep_ms }) => Ok(format!("restarts, keeps {keep_ms:?}")),
             _ => Err(Failure::NotDone("not now".into())),
         }
     }
@@ -86,6 +87,9 @@ async fn commands_travel_and_their_answers_return() {
     assert_eq!(client.switchover(&web(None)).await.expect("done"), "web moved to bravo");
     assert_eq!(client.switchover(&web(Some("charlie"))).await.expect("done"), "web moved to charlie");
     assert_eq!(client.drain(&NodeRequest::default()).await.expect("done"), "drained");
+    let restart = |keep_ms| RestartRequest { keep_ms };
+    assert_eq!(client.restart(&restart(None)).await.expect("done"), "restarts, keeps None");
+    assert_eq!(client.restart(&restart(Some(1500))).await.expect("done"), "restarts, keeps Some(1500)");
     let unknown = client.switchover(&SwitchoverRequest { group: "wob".into(), to: None }).await;
     assert!(
         matches!(&unknown, Err(ClientError::Refused { status: 404, reason }) if reason == "no group wob"),
@@ -140,6 +144,18 @@ fn what_is_not_understood_is_refused_in_json() {
     let (status, body) = post("/v1/switchover", "{\"groop\":\"web\"}");
     assert_eq!(status, "HTTP/1.1 400 Bad Request");
     assert!(body.contains("unknown field `groop`"), "{body}");
+    for (body, expected) in [
+        ("", "HTTP/1.1 200 OK"),
+        ("{}", "HTTP/1.1 200 OK"),
+        ("{\"keep_ms\":1000}", "HTTP/1.1 200 OK"),
+        ("{\"keep_ms\":300000}", "HTTP/1.1 200 OK"),
+        ("{\"keep_ms\":999}", "HTTP/1.1 400 Bad Request"),
+        ("{\"keep_ms\":300001}", "HTTP/1.1 400 Bad Request"),
+        ("{\"keep\":1000}", "HTTP/1.1 400 Bad Request"),
+    ] {
+        assert_eq!(post("/v1/restart", body).0, expected, "{body}");
+    }
+    assert_eq!(post("/v1/reload", "{}").0, "HTTP/1.1 400 Bad Request", "nothing is to be said there");
     let (status, _) = post("/v1/drain", "");
     assert_eq!(status, "HTTP/1.1 200 OK");
     let (status, _) = post("/v1/drain", &" ".repeat(70_000));

@@ -424,7 +424,11 @@ impl Node {
         if !peer.hears_us {
             return "it does not hear this node".to_owned();
         }
-        match peer.remote(self.groups[group].id).map(|state| state.role) {
+        let said = peer.remote(self.groups[group].id);
+        if said.is_some_and(|state| state.role == Role::Standby && state.proving) {
+            return "not sure yet of its link or its services; try again in a moment".to_owned();
+        }
+        match said.map(|state| state.role) {
             None => "it does not know the group".to_owned(),
             Some(Role::Drained) => "drained".to_owned(),
             Some(Role::Fault) => "in fault".to_owned(),

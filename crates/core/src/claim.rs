@@ -221,7 +221,7 @@ impl Node {
             return self.start_asking(group);
         }
         let since = *self.groups[group].free_since.get_or_insert(self.now);
-        let until = since + self.head_start(group);
+        let until = since + self.head_start(group) + self.doubt(group);
         if self.now < until {
             // Asked all the while.
             self.timers.set_sooner(Timer::Ask(group), self.now + self.tuning.round);
@@ -265,11 +265,9 @@ impl Node {
             owner.map_or_else(|| "no node of this cluster".to_owned(), |peer| self.peers[peer].name.clone());
         let reason = match ghost {
             Some(ghost) => {
-                format!(
-                    "{} silent, {address} answered by {} ({named})",
-                    self.node_name(ghost.node),
-                    answer.mac
-                )
+                let how = if self.absent_holder(group).is_some() { "restarting" } else { "silent" };
+                let node = self.node_name(ghost.node);
+                format!("{node} {how}, {address} answered by {} ({named})", answer.mac)
             }
             None => format!("{address} answered by {} ({named})", answer.mac),
         };
@@ -282,6 +280,8 @@ impl Node {
             return;
         }
         match owner {
+            // Its kernel may hold for longer than a lease.
+            Some(peer) if self.peers[peer].absent_until.is_some() => {}
             Some(peer) => {
                 // A correct kernel lets go when the lease ends; after that the machine lives or a proxy answers.
                 let since = ghost.map(|ghost| ghost.since).or(self.groups[group].occupancy.asking_since());

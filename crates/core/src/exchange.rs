@@ -248,6 +248,7 @@ impl Node {
     fn on_heartbeat(&mut self, index: usize, heartbeat: &Heartbeat) {
         let before = self.peers[index].liveness;
         let digest_before = self.peers[index].config_digest;
+        let absent = self.peers[index].absent_until.is_some();
         let deaf_before = !self.peers[index].hears_us;
         let mut own = self.incarnation;
         if self.is_sabotaged(Sabotage::StaleEcho) {
@@ -263,7 +264,8 @@ impl Node {
             }
             Heard::Alive { returned, restarted, changes } => {
                 self.counters.heartbeats_heard += 1;
-                let was_up = matches!(before, Liveness::Alive | Liveness::Suspect { .. });
+                // What one that was absent has let go is news as well.
+                let was_up = absent || matches!(before, Liveness::Alive | Liveness::Suspect { .. });
                 if returned {
                     self.on_return(index, before, restarted);
                 }
@@ -309,7 +311,15 @@ impl Node {
     /// A peer has come back from silence, or is heard for the first time.
     fn on_return(&mut self, index: usize, before: Liveness, restarted: bool) {
         let name = self.peers[index].name.clone();
+        let absent = self.peers[index].absent_until.is_some();
+        if absent {
+            self.ask_anew(index);
+            self.peers[index].absent_until = None;
+        }
         match before {
+            Liveness::Silent { since, .. } if absent => {
+                self.note(format!("{name}: its daemon is back after {}", spell(self.now.since(since))));
+            }
             Liveness::Unknown => self.note(format!("{name} heard")),
             Liveness::Suspect { since, .. } => {
                 // Too common on a busy machine to be worth a line, unless it was long.
@@ -410,9 +420,14 @@ impl Node {
                     return;
                 }
                 self.note(format!("{name}: its keeper has unmounted everything and resigned"));
-                let was_up = self.peers[index].is_up();
+                let absent = self.peers[index].absent_until.is_some();
+                let was_up = absent || self.peers[index].is_up();
+                if absent {
+                    self.ask_anew(index);
+                }
                 self.peers[index].liveness = Liveness::Left;
                 self.peers[index].holding_until = None;
+                self.peers[index].absent_until = None;
                 // The last word of an incarnation: a keeper that hung says "holding" in vain after it.
                 self.peers[index].held = Some(word.incarnation);
                 let states: Vec<_> = self.peers[index].groups.values().map(|r| r.state).collect();
@@ -432,9 +447,11 @@ impl Node {
                 }
                 self.warn(format!("{name} has lost its keeper; its lease ends within {}", spell(within)));
                 self.peers[index].liveness = Liveness::Left;
+                self.peers[index].absent_until = None;
                 self.haunt(index);
                 self.revisit_all();
             }
+            WordKind::Absent { at_most } => self.on_absent(index, at_most),
         }
     }
 

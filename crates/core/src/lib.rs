@@ -8,6 +8,7 @@
 //! others; *mount* puts an address on a network card; *occupancy* is whether anybody on the segment answers for a
 //! VIP; a *term* numbers the reign of an active node.
 
+mod absence;
 mod act;
 mod action;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod tuning;
 mod view;
 mod watch;
 
+pub use absence::ABSENCE_MAX;
 pub use action::{Action, Decision, Leg, Note, Plan, Words};
 pub use checkpoint::Checkpoint;
 pub use config::{

@@ -34,7 +34,7 @@ const LAST_CARRIED: Plan = Plan(u64::MAX / 2);
 /// The decisions of one node.
 ///
 /// Methods come in three kinds: `handle` changes the node, `poll_action` takes out what it wants done,
-/// `next_deadline` and `snapshot` only look.
+/// `next_deadline`, `snapshot` and `absence` only look.
 ///
 /// **Call order.** After `new` and after every `handle`, call `poll_action` until it returns `None`, carrying out
 /// each action without waiting for it. Then wait for the next event, at most until `next_deadline`; on the

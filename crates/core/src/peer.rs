@@ -180,7 +180,9 @@ pub(crate) struct Peer {
     pub(crate) last_answer_sent: Option<Timestamp>,
     /// Its keeper holds its VIPs until then over the death of its brain.
     pub(crate) holding_until: Option<Timestamp>,
-    /// Incarnation whose "holding" has been used up.
+    /// Its daemon has made way for another one, which is to be there by then.
+    pub(crate) absent_until: Option<Timestamp>,
+    /// Incarnation whose "holding" or "absent" has been used up.
     pub(crate) held: Option<u64>,
     pub(crate) health: Option<Health>,
     pub(crate) config_digest: Option<u64>,
@@ -230,6 +232,7 @@ impl Peer {
             solicited: None,
             last_answer_sent: None,
             holding_until: None,
+            absent_until: None,
             held: None,
             health: None,
             config_digest: None,

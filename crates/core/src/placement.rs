@@ -68,7 +68,14 @@ impl Node {
 
     /// Why nobody takes a group that this node gives up: what keeps each of the others from it.
     pub(crate) fn left_alone(&self, group: usize) -> Option<String> {
-        if self.leaving || self.successor(group).is_some() || self.holder(group).is_some() {
+        let id = self.groups[group].id;
+        // One that is about to be ready will take it.
+        let will = |index: usize| {
+            let peer = &self.peers[index];
+            let stands_by = peer.remote(id).is_some_and(|state| state.role == Role::Standby);
+            peer.is_up() && stands_by && self.apart_there(group, index).is_none()
+        };
+        if self.leaving || self.holder(group).is_some() || (0..self.peers.len()).any(will) {
             return None;
         }
         let order = self.config.groups[group].order.iter().filter(|&&id| id != self.config.id);

@@ -40,6 +40,7 @@ enum Op {
     Holding(usize),
     Resigned(usize),
     LeaseEnds(usize),
+    Absent(usize, u64),
     Claim {
         by: u8,
         v4: bool,
@@ -81,7 +82,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => peer.clone().prop_map(Op::Farewell),
         1 => peer.clone().prop_map(Op::Holding),
         1 => peer.clone().prop_map(Op::Resigned),
-        1 => peer.prop_map(Op::LeaseEnds),
+        1 => peer.clone().prop_map(Op::LeaseEnds),
+        1 => (peer, 0u64..4000).prop_map(|(peer, ms)| Op::Absent(peer, ms)),
         3 => (0u8..3, any::<bool>()).prop_map(|(by, v4)| Op::Claim { by, v4 }),
         2 => (prop::bool::weighted(0.8), prop::bool::weighted(0.9), prop::bool::weighted(0.9))
             .prop_map(|(running, present, subnet)| Op::Link { running, present, subnet }),
@@ -155,6 +157,9 @@ impl Trial {
             Op::Holding(peer) => bench.word(peer, WordKind::Holding { at_most: Duration::from_millis(250) }),
             Op::Resigned(peer) => bench.word(peer, WordKind::Resigned),
             Op::LeaseEnds(peer) => bench.word(peer, WordKind::LeaseEnds { within: Duration::from_secs(2) }),
+            Op::Absent(peer, ms) => {
+                bench.word(peer, WordKind::Absent { at_most: Duration::from_millis(ms) });
+            }
             Op::Claim { by, v4 } => {
                 let mac = [bench.puppets[0].mac, bench.puppets[1].mac, FOREIGN_MAC][usize::from(by)];
                 bench.claim(mac, v4);

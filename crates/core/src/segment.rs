@@ -309,7 +309,11 @@ impl Node {
             return self.holder_is_suspect(group) || self.groups[group].free_since.is_some();
         }
         // A silent holder's lease may end at any moment; after that only the first unanswered question hurries.
-        let lease = self.config.lease.unwrap_or_default() + std::time::Duration::from_secs(1);
+        // What an absent one holds it is expected to hold for long.
+        let lease = match self.absent_holder(group) {
+            Some(_) => Duration::ZERO,
+            None => self.config.lease.unwrap_or_default() + Duration::from_secs(1),
+        };
         self.now < since + lease || unanswered > 1
     }
 

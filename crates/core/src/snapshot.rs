@@ -51,6 +51,8 @@ pub struct PeerSnapshot {
     pub differs: Vec<String>,
     /// When it was last heard.
     pub last_heard: Option<Timestamp>,
+    /// Its daemon restarts, and has said that its kernel holds until then at most.
+    pub absent_until: Option<Timestamp>,
     /// It was given up because its machine did not answer either.
     pub machine_dead: bool,
     /// How often it sends a heartbeat; what it has announced, or this node's own interval before.

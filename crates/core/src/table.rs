@@ -46,6 +46,7 @@ charlie wants the group               | S    | S    | M     | R      | H    | P 
 charlie's keeper holds                | S    | S    | M     | A      | H    | P     | R
 charlie's keeper resigns              | S    | S    | M     | A      | A    | P     | R
 charlie's lease ends                  | S    | S    | M     | A      | A    | P     | R
+charlie's daemon makes way            | S    | S    | M     | A      | A    | P     | R
 charlie says farewell                 | S    | S    | M     | A      | A    | P     | R
 a heartbeat heard twice               | S    | S    | M     | A      | H    | P     | R
 a heartbeat for somebody else         | S    | S    | M     | A      | H    | P     | R
@@ -218,6 +219,9 @@ fn happen(row: &str, bench: &mut Bench) -> bool {
         "charlie's keeper resigns" => bench.word(CHARLIE, WordKind::Resigned),
         "charlie's lease ends" => {
             bench.word(CHARLIE, WordKind::LeaseEnds { within: Duration::from_secs(2) });
+        }
+        "charlie's daemon makes way" => {
+            bench.word(CHARLIE, WordKind::Absent { at_most: Duration::from_secs(30) });
         }
         "charlie says farewell" => {
             let charlie = &mut bench.puppets[CHARLIE];

@@ -57,6 +57,7 @@ impl Node {
             same_config: peer.config_digest.map(|digest| digest == self.config.outline.digest()),
             differs: peer.differences().to_vec(),
             last_heard: peer.last_heard,
+            absent_until: peer.absent_until,
             machine_dead: matches!(peer.liveness, Liveness::Silent { host_dead: true, .. }),
             interval: peer.interval(),
             health: peer.health,
@@ -70,6 +71,7 @@ impl Node {
             Some(self.config.name.clone())
         } else {
             self.holder(group)
+                .or_else(|| self.absent_holder(group).filter(|_| g.free_since.is_none()))
                 .filter(|&peer| self.peers[peer].remote(g.id).is_some_and(|state| state.role == Role::Active))
                 .map(|peer| self.peers[peer].name.clone())
         };

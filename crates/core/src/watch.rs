@@ -28,6 +28,9 @@ impl Node {
         if !peer.is_up() {
             self.timers.cancel(Timer::Suspicion(index));
             self.timers.cancel(Timer::Dead(index));
+            if let Some(until) = peer.absent_until {
+                self.timers.set(Timer::Dead(index), until);
+            }
             return;
         }
         let heard = peer.last_heard.unwrap_or(self.now);
@@ -125,6 +128,9 @@ impl Node {
     }
 
     pub(crate) fn on_dead_due(&mut self, index: usize) {
+        if self.on_absence_due(index) {
+            return;
+        }
         let peer = &self.peers[index];
         if !peer.is_up() {
             return;

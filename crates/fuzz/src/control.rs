@@ -118,7 +118,7 @@ fn path(request: &Request) -> &'static str {
         Request::Drain(_) => "drain",
         Request::Undrain(_) => "undrain",
         Request::Reload => "reload",
-        Request::Restart => "restart",
+        Request::Restart(_) => "restart",
     }
 }
 
@@ -128,7 +128,8 @@ fn write(request: &Request) -> Vec<u8> {
         Request::Status => return b"GET /v1/status HTTP/1.1\r\nhost: vipdrift\r\n\r\n".to_vec(),
         Request::Switchover(body) => serde_json::to_vec(body),
         Request::Drain(body) | Request::Undrain(body) => serde_json::to_vec(body),
-        Request::Reload | Request::Restart => Ok(Vec::new()),
+        Request::Restart(body) => serde_json::to_vec(body),
+        Request::Reload => Ok(Vec::new()),
     };
     post(path(request), &body.expect("JSON"))
 }

@@ -140,6 +140,7 @@ pub fn status_seeds() -> Vec<Seed> {
             vec![]
         },
         heard_ms_ago: Some(42),
+        absent_ms: None,
         missed: 0,
         health: None,
         groups: vec![],

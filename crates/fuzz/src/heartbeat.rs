@@ -205,5 +205,6 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("word-holding", word(WordKind::Holding { at_most: Duration::from_millis(250) })),
         ("word-resigned", word(WordKind::Resigned)),
         ("word-lease-ends", word(WordKind::LeaseEnds { within: Duration::from_secs(2) })),
+        ("word-absent", word(WordKind::Absent { at_most: Duration::from_secs(30) })),
     ]
 }

@@ -176,6 +176,7 @@ impl World {
                     WordKind::Holding { at_most: span },
                     WordKind::Resigned,
                     WordKind::LeaseEnds { within: span },
+                    WordKind::Absent { at_most: span },
                 ]);
                 let word = Word { sender: id, incarnation, kind };
                 let bytes = encode(&Message::Word(word), &KEYS);

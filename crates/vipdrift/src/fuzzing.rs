@@ -246,6 +246,15 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("alive", message::encode(&ToBrain::Alive)),
         ("beat", message::encode(&ToKeeper::Beat { renew: true, epoch: 1 })),
         ("apply", message::encode(&ToKeeper::Apply { plan: 6, desired: vec![0, 1] })),
+        ("absence", message::encode(&ToKeeper::Absence(Ok(vec![118, 105])))),
+        (
+            "succeed",
+            message::encode(&ToKeeper::Succeed {
+                restart: true,
+                keep: Some(Duration::from_secs(30)),
+                ticket: 1,
+            }),
+        ),
         ("words", message::encode(&ToKeeper::Words { holding: vec![118, 105], resigned: vec![255] })),
         ("remember", message::encode(&ToKeeper::Remember(carry))),
         ("remember-limits", message::encode(&ToKeeper::Remember(limits))),

@@ -120,6 +120,11 @@ pub(crate) enum ToBrain {
     },
     /// Ask the network who uses these addresses, each on the interface at this position.
     Ask(Vec<(usize, IpAddr)>),
+    /// Sign that this daemon makes way for another one, for so long at most.
+    Absence {
+        /// How long.
+        at_most: Duration,
+    },
     /// Say goodbye to nobody and end: another keeper comes, and holds what is held.
     Retire,
 }
@@ -176,10 +181,14 @@ pub(crate) enum ToKeeper {
     Exit,
     /// Who answered what [`ToBrain::Ask`] asked; nobody known where it could not be asked.
     Answered(Vec<(IpAddr, Option<[u8; 6]>)>),
+    /// The datagram that [`ToBrain::Absence`] asked for, or why it is not signed.
+    Absence(Result<Vec<u8>, String>),
     /// Somebody wants the configuration as it is in its file now, or a new binary.
     Succeed {
         /// A new binary as well.
         restart: bool,
+        /// What comes may take so long; else no longer than a brain.
+        keep: Option<Duration>,
         /// For the answer.
         ticket: u64,
     },

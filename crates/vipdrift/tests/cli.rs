@@ -89,6 +89,25 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn a_time_to_keep_has_a_unit_and_bounds() {
+    let here = folder(CONFIG);
+    for (keep, expected) in [
+        ("30", "the unit is missing, for example `30ms`"),
+        ("999ms", "1s to 5m"),
+        ("301s", "1s to 5m"),
+        ("soon", "expected a number and a unit"),
+    ] {
+        let (status, out, err) = run(here.path(), &["restart", "--keep", keep]);
+        assert_eq!((status, out.as_str()), (2, ""), "{keep}: {err}");
+        assert!(err.contains(expected) && err.contains("--keep <TIME>"), "{keep}: {err}");
+    }
+    for keep in ["1s", "1500ms", "5m"] {
+        let (status, _, err) = run(here.path(), &["restart", "--keep", keep, "--socket", "nobody.sock"]);
+        assert_eq!(status, 4, "{keep}: {err}");
+    }
+}
+
+#[test]
 fn top_without_a_terminal_is_2_and_names_status() {
     let here = folder(CONFIG);
     let (status, out, err) = run(here.path(), &["top", "--socket", "nobody.sock"]);

@@ -259,8 +259,8 @@ pub enum Role {
     Drained,
 }
 
-/// Signed beforehand and sent by a keeper, which holds no key, when its brain is dead; not addressed to one
-/// receiver.
+/// Signed beforehand and sent by a keeper, which holds no key, when its brain is dead or makes way; not addressed
+/// to one receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word {
     /// Whose word it is.
@@ -285,5 +285,10 @@ pub enum WordKind {
     LeaseEnds {
         /// No later than this.
         within: Duration,
+    },
+    /// The whole daemon makes way for another one. The kernel holds the VIPs meanwhile, each with a lifetime of its own.
+    Absent {
+        /// No longer than this.
+        at_most: Duration,
     },
 }

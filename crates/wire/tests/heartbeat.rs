@@ -225,6 +225,15 @@ fn golden_word() {
 }
 
 #[test]
+fn golden_word_of_absence() {
+    let golden = "76697064 01 25b5211e 02 0102030405060708 0000000000000009 04 0000000001c9c380
+        1a807b4892a79ee7499bf608c6560022";
+    let message = word(WordKind::Absent { at_most: Duration::from_secs(30) });
+    assert_eq!(encode(&message, &keys()), hex(golden));
+    assert_eq!(decode(&hex(golden), &keys()), Ok(message));
+}
+
+#[test]
 fn golden_outline() {
     let golden = "76697064 01 25b5211e 03 0000000000000001 0000000000000002 0000000000000003 0000000000000004
         0000000000000005 0006 0007 0002 0d 636c75737465722e6c65617365 7f47f6dc2aa393b5
@@ -456,6 +465,7 @@ fn every_single_bit_counts() {
         word(WordKind::Resigned),
         word(WordKind::Holding { at_most: Duration::from_millis(250) }),
         word(WordKind::LeaseEnds { within: Duration::from_secs(2) }),
+        word(WordKind::Absent { at_most: Duration::from_secs(30) }),
         Message::Outline(part()),
     ] {
         let good = encode(&message, &keys());
@@ -518,7 +528,11 @@ fn rightly_signed_and_malformed() {
 
 #[test]
 fn rightly_signed_and_malformed_words() {
-    for message in [word(WordKind::Resigned), word(WordKind::LeaseEnds { within: Duration::from_secs(1) })] {
+    for message in [
+        word(WordKind::Resigned),
+        word(WordKind::LeaseEnds { within: Duration::from_secs(1) }),
+        word(WordKind::Absent { at_most: Duration::from_secs(1) }),
+    ] {
         let (kind, body) = unseal(&encode(&message, &keys()));
         assert_eq!(decode(&seal(kind, &body), &keys()), Ok(message));
         for length in 0..body.len() {
@@ -527,7 +541,7 @@ fn rightly_signed_and_malformed_words() {
         }
         let longer = [&body[..], &[0]].concat();
         assert_eq!(decode(&seal(kind, &longer), &keys()), Err(Rejected::Malformed(Malformed::Trailing)));
-        for value in [0, 4, 255] {
+        for value in [0, 5, 255] {
             let mut bad = body.clone();
             bad[16] = value;
             assert_eq!(decode(&seal(kind, &bad), &keys()), Err(Rejected::Malformed(Malformed::Word)));
@@ -624,6 +638,7 @@ fn message() -> impl Strategy<Value = Message> {
         micros().prop_map(|at_most| WordKind::Holding { at_most }),
         Just(WordKind::Resigned),
         micros().prop_map(|within| WordKind::LeaseEnds { within }),
+        micros().prop_map(|at_most| WordKind::Absent { at_most }),
     ];
     prop_oneof![
         heartbeat().prop_map(Message::Heartbeat),

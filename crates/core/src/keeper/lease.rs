@@ -24,6 +24,10 @@ pub struct Lease {
     epoch: u64,
     /// A gap that no beat has carried yet.
     gap: bool,
+    /// Lifetime for a time in which nobody is here to renew.
+    window: Option<Duration>,
+    /// What was mounted with another lifetime is to get the one that is configured.
+    restore: bool,
 }
 
 impl Lease {
@@ -32,12 +36,39 @@ impl Lease {
     pub fn new(lifetime: Option<Duration>, heartbeat: Duration, now: Timestamp) -> Self {
         let every = lifetime.map_or(Duration::from_secs(1), |l| (l / 3).max(CLOSEST));
         let fresh = beat_interval(heartbeat) * 2;
-        Self { lifetime, every, due: now + every, fresh, allowed: None, epoch: 0, gap: false }
+        Self {
+            lifetime,
+            every,
+            due: now + every,
+            fresh,
+            allowed: None,
+            epoch: 0,
+            gap: false,
+            window: None,
+            restore: false,
+        }
     }
 
     /// The lifetime given at every mount and renewal.
     pub fn lifetime(&self) -> Option<Duration> {
-        self.lifetime
+        self.window.or(self.lifetime)
+    }
+
+    /// This keeper is about to make way: what is mounted now lives for `window`, which is whole seconds, and is not renewed.
+    pub fn extend(&mut self, window: Duration) {
+        self.window = Some(window);
+    }
+
+    /// What was extended, by this keeper or an earlier one, is to live as long as is configured again: the next renewal
+    /// is due at once, and there is one even without a lease.
+    pub fn restore(&mut self, now: Timestamp) {
+        self.window = None;
+        self.restore = true;
+        self.due = now;
+    }
+
+    fn renews(&self) -> bool {
+        self.window.is_none() && (self.lifetime.is_some() || self.restore)
     }
 
     /// The longest that the keeper may be away before it has to ask the brain again.
@@ -96,16 +127,17 @@ impl Lease {
 
     /// Whether to renew now; if so, the next time is set.
     pub fn take_due(&mut self, now: Timestamp) -> bool {
-        if self.lifetime.is_none() || !self.allowed(now) || now < self.due {
+        if !self.renews() || !self.allowed(now) || now < self.due {
             return false;
         }
+        self.restore = false;
         self.due = now + self.every;
         true
     }
 
     /// When to look again; `None` while there is nothing to renew.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        (self.lifetime.is_some() && self.allowed(now)).then_some(self.due)
+        (self.renews() && self.allowed(now)).then_some(self.due)
     }
 }
 
@@ -162,6 +194,26 @@ mod tests {
         assert!(!lease.has_gap(), "but it knows, and what it orders now may be mounted");
         lease.beat(true, epoch, at(5000));
         assert!(lease.take_due(at(5000)));
+    }
+
+    #[test]
+    fn what_was_extended_is_restored_at_once_and_only_on_a_word() {
+        for configured in [Some(Duration::from_secs(3)), None] {
+            let mut lease = lease(configured, at(0));
+            lease.beat(true, 0, at(5000));
+            lease.extend(Duration::from_secs(30));
+            assert_eq!(lease.lifetime(), Some(Duration::from_secs(30)));
+            assert!(!lease.take_due(at(5000)), "it would outlive what was promised");
+            assert_eq!(lease.next(at(5000)), None);
+            lease.forbid();
+            lease.restore(at(6000));
+            assert_eq!(lease.lifetime(), configured);
+            assert!(!lease.take_due(at(6000)), "no brain has said a word");
+            lease.beat(true, 0, at(6001));
+            assert_eq!(lease.next(at(6001)), Some(at(6000)));
+            assert!(lease.take_due(at(6001)));
+            assert!(!lease.take_due(at(6002)), "once");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Small stories: what a cluster does when one thing or another happens, told in the world and watched by all
 //! invariants.
 
+mod absence;
 mod checkpoint;
 mod drift;
 mod files;

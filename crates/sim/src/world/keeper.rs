@@ -1,7 +1,12 @@
 //! The privileged process of a daemon. What it decides is the production code (`vipdrift_core::keeper`); how its loop
 //! goes from one state to the next is modelled on the daemon's, phase by phase.
 
+#[cfg(test)]
+mod absence;
 mod hands;
+
+#[cfg(test)]
+pub(crate) use self::absence::Left;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;

@@ -25,6 +25,8 @@ use crate::scenario::{NAMES, Scenario, Setup};
 
 pub(crate) use client::Client;
 pub(crate) use host::{Host, Standstill};
+#[cfg(test)]
+pub(crate) use keeper::Left;
 pub(crate) use kernel::SLACK;
 use lan::Lan;
 use queue::Queue;

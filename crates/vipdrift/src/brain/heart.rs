@@ -77,8 +77,8 @@ pub(super) enum Ask {
     Drain { scope: Scope, answer: Answer },
     /// Make it eligible again.
     Undrain { scope: Scope, answer: Answer },
-    /// Another configuration, and another binary perhaps.
-    Succeed { restart: bool, answer: Answer },
+    /// Another configuration, and another binary perhaps, which may take so long to be there.
+    Succeed { restart: bool, keep: Option<Duration>, answer: Answer },
 }
 
 type Answer = oneshot::Sender<Result<String, String>>;
@@ -358,6 +358,10 @@ impl Heart {
                 }
             }
             ToBrain::Ask(addresses) => self.inquiry = Some(Inquiry::new(addresses, now())),
+            ToBrain::Absence { at_most } => {
+                let signed = self.parts.node.absence(at_most);
+                self.say(&ToKeeper::Absence(signed));
+            }
             // Whoever asked is to hear the answer before this ends.
             ToBrain::Retire => self.retires = Some(now() + GOODBYE),
         }
@@ -417,11 +421,11 @@ impl Heart {
                     let ticket = self.ticket(answer);
                     self.handle(Event::Command(Command::Drain { ticket, scope }));
                 }
-                Ask::Succeed { restart, answer } => {
+                Ask::Succeed { restart, keep, answer } => {
                     self.ticket += 1;
                     let ticket = self.ticket;
                     self.wishes.insert(ticket, answer);
-                    self.say(&ToKeeper::Succeed { restart, ticket });
+                    self.say(&ToKeeper::Succeed { restart, keep, ticket });
                 }
                 Ask::Undrain { scope, answer } => {
                     let ticket = self.ticket(answer);

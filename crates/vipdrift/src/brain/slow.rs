@@ -240,10 +240,12 @@ impl Handler for Control {
                 return self.0.command(|answer| Ask::Switchover { group, to: request.to, answer }).await;
             }
             Request::Reload => {
-                return self.0.command(|answer| Ask::Succeed { restart: false, answer }).await;
+                let ask = |answer| Ask::Succeed { restart: false, keep: None, answer };
+                return self.0.command(ask).await;
             }
-            Request::Restart => {
-                return self.0.command(|answer| Ask::Succeed { restart: true, answer }).await;
+            Request::Restart(request) => {
+                let keep = request.keep_ms.map(Duration::from_millis);
+                return self.0.command(|answer| Ask::Succeed { restart: true, keep, answer }).await;
             }
             Request::Drain(request) => (true, request),
             Request::Undrain(request) => (false, request),

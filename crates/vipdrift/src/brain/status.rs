@@ -107,6 +107,7 @@ fn peer(peer: &PeerSnapshot, snapshot: &NodeSnapshot, now: Timestamp) -> control
         },
         differs: peer.differs.clone(),
         heard_ms_ago: peer.last_heard.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
+        absent_ms: peer.absent_until.map(|at| u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX)),
         missed: missed(peer, now),
         health: peer.health.map(|said| match said {
             Health::Healthy => control::HealthState::Healthy,

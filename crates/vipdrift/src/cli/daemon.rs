@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vipdrift_control::{Client, ClientError, DrillRequest, NodeRequest, Status, SwitchoverRequest};
+use vipdrift_control::{
+    Client, ClientError, DrillRequest, NodeRequest, RestartRequest, Status, SwitchoverRequest,
+};
 
 use super::{NOT_DONE, UNREACHABLE, Where, fail, refused, text};
 use crate::config::{self, plain};
@@ -65,28 +67,33 @@ pub(super) fn reload(place: &Where) -> u8 {
     with(place, EXAMINED, async |client| {
         let before = client.status().await?;
         let changes = client.reload().await?;
-        wait_for_successor(client, &before).await?;
+        wait_for_successor(client, &before, SUCCESSION).await?;
         Ok(format!("reloaded: {changes}\n"))
     })
 }
 
-pub(super) fn restart(place: &Where) -> u8 {
+pub(super) fn restart(place: &Where, keep: Option<Duration>) -> u8 {
+    let keep_ms = keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
     with(place, EXAMINED, async |client| {
         let before = client.status().await?;
-        let changes = client.restart().await?;
-        let after = wait_for_successor(client, &before).await?;
+        let changes = client.restart(&RestartRequest { keep_ms }).await?;
+        let after = wait_for_successor(client, &before, SUCCESSION + keep.unwrap_or_default()).await?;
         Ok(format!("version {} runs: {changes}\n", after.version))
     })
 }
 
 /// Waits until another brain answers.
-async fn wait_for_successor(client: &Client, before: &Status) -> Result<Status, ClientError> {
+async fn wait_for_successor(
+    client: &Client,
+    before: &Status,
+    limit: Duration,
+) -> Result<Status, ClientError> {
     let begun = std::time::Instant::now();
     loop {
         match client.status().await {
             Ok(status) if status.daemon.brain_pid != before.daemon.brain_pid => return Ok(status),
-            Ok(_) | Err(_) if begun.elapsed() < SUCCESSION => tokio::time::sleep(LOOK).await,
-            Ok(_) => return Err(ClientError::Timeout(SUCCESSION)),
+            Ok(_) | Err(_) if begun.elapsed() < limit => tokio::time::sleep(LOOK).await,
+            Ok(_) => return Err(ClientError::Timeout(limit)),
             Err(error) => return Err(error),
         }
     }

@@ -128,10 +128,18 @@ enum Command {
                             exit status is 1, and nothing has changed. VIPs that stay are held all the while. SIGHUP does the same.")]
     Reload(Where),
     /// Go on with a new binary, without moving a VIP
-    #[command(after_help = "Example, after a new binary was installed:\n  vipdrift restart\n\n\
+    #[command(after_help = "Examples of an upgrade:\n  vipdrift restart\n  \
+                            install vipdrift /usr/local/bin/ && vipdrift restart --keep 30s\n\n\
                             The program is taken from the file that the running one came from, and the configuration \
-                            from its file. Both are looked at first, and the VIPs stay where they are.")]
-    Restart(Where),
+                            from its file. Both are looked at first, and the VIPs stay where they are. What is not on \
+                            duty within 250 ms, or the time of --keep, releases them.")]
+    Restart {
+        /// The new program may take so long, 1s to 5m: the kernel holds the VIPs meanwhile, and releases them by itself then
+        #[arg(long, value_name = "TIME", value_parser = keep)]
+        keep: Option<std::time::Duration>,
+        #[command(flatten)]
+        place: Where,
+    },
     /// Put a journal through the decisions once more: what was decided, why, and whether it comes out the same
     #[command(after_help = "Examples:\n  vipdrift replay /var/lib/vipdrift/journal\n  \
                             vipdrift replay ./alpha-1.journal --group web --events \\\n    \
@@ -294,7 +302,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { out } => manual::man(out.as_deref()),
         Command::Reload(place) => daemon::reload(&place),
-        Command::Restart(place) => daemon::restart(&place),
+        Command::Restart { keep, place } => daemon::restart(&place, keep),
         Command::Replay(args) => replay::run(&args),
         Command::Drain(args) => daemon::drain(&args.place, args.node, args.group),
         Command::Undrain(args) => daemon::undrain(&args.place, args.node, args.group),
@@ -338,6 +346,17 @@ fn run(args: Run) -> u8 {
         Err(error @ NotStarted::Usage(_)) => fail(USAGE, &error.to_string()),
         Err(error @ NotStarted::Machine(_)) => fail(NOT_DONE, &error.to_string()),
     }
+}
+
+/// How long a restart may take.
+fn keep(text: &str) -> Result<std::time::Duration, String> {
+    let keep = config::duration::parse(text)?;
+    let allowed = vipdrift_control::RestartRequest::KEEP;
+    if allowed.contains(&keep) {
+        return Ok(keep);
+    }
+    let [least, most] = [allowed.start(), allowed.end()].map(|span| config::duration::show(*span));
+    Err(format!("{least} to {most}"))
 }
 
 /// How long a drill stays away.

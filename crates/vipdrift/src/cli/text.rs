@@ -35,6 +35,12 @@ pub(crate) fn status(status: &Status) -> String {
         let mut rows = vec![row(["PEER", "STATE", "HEALTH", "HEARS US", "ROUND TRIP", "CONFIGURATION"])];
         rows.extend(status.peers.iter().map(peer));
         let _ = write!(out, "\n{}", columns(&rows));
+        for peer in &status.peers {
+            if let Some(ms) = peer.absent_ms {
+                let secs = ms.div_ceil(1000);
+                let _ = writeln!(out, "  {}: restarting, holds at most {secs} s more", peer.node);
+            }
+        }
         for peer in status.peers.iter().filter(|peer| !peer.differs.is_empty()) {
             let _ = writeln!(out, "  {} differs: {}", peer.node, peer.differs.join(", "));
         }
@@ -134,6 +140,7 @@ fn check(group: &Group, check: &Check) -> Vec<String> {
 
 fn peer(peer: &Peer) -> Vec<String> {
     let state = match peer.state {
+        PeerState::Silent if peer.absent_ms.is_some() => "restarting",
         PeerState::Alive => "alive",
         PeerState::Suspect => "suspect",
         PeerState::Silent => "silent",
@@ -186,6 +193,7 @@ mod tests {
                 vec![]
             },
             heard_ms_ago: None,
+            absent_ms: None,
             missed: 0,
             health: hears_us.then_some(HealthState::Drained),
             groups: vec![],
@@ -206,7 +214,11 @@ mod tests {
             node: "alpha".into(),
             version: "0.1.0".into(),
             health: Health { state: HealthState::Fault, reasons: vec!["eth1 has no carrier".into()] },
-            peers: vec![peer("bravo", PeerState::Alive, true), peer("charlie", PeerState::Silent, false)],
+            peers: vec![
+                peer("bravo", PeerState::Alive, true),
+                peer("charlie", PeerState::Silent, false),
+                Peer { absent_ms: Some(26_001), ..peer("delta", PeerState::Silent, false) },
+            ],
             groups: vec![
                 Group {
                     name: "web".into(),
@@ -276,9 +288,11 @@ GROUP  CHECK  STATE              SINCE                LAST LOOK
 web    http   passing            2026-01-01 00:00:01  status 200
 web    load   FAILING (demotes)  2026-01-01 00:00:01  exit status 1: load 90
 
-PEER     STATE   HEALTH   HEARS US  ROUND TRIP  CONFIGURATION
-bravo    alive   DRAINED  yes       180 us      DIFFERENT
-charlie  silent  -        -         -           unknown
+PEER     STATE       HEALTH   HEARS US  ROUND TRIP  CONFIGURATION
+bravo    alive       DRAINED  yes       180 us      DIFFERENT
+charlie  silent      -        -         -           unknown
+delta    restarting  -        -         -           unknown
+  delta: restarting, holds at most 27 s more
   bravo differs: cluster.lease, only here: group mail
   7 datagrams were signed with another key: compare the key files of the nodes
 

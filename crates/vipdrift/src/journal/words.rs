@@ -200,6 +200,9 @@ impl Names<'_> {
             WordKind::Holding { at_most } => format!("holding, at most {} more", duration::show(at_most)),
             WordKind::Resigned => "everything is unmounted".to_owned(),
             WordKind::LeaseEnds { within } => format!("the lease ends within {}", duration::show(within)),
+            WordKind::Absent { at_most } => {
+                format!("restarting, the kernel holds at most {} more", duration::show(at_most))
+            }
         };
         format!("word of {}: {said}", self.node(word.sender))
     }

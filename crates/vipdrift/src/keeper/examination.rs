@@ -25,7 +25,7 @@ use crate::message::encode;
 use crate::privileges;
 
 /// What two versions leave each other ([`super::succession::Succession`] and this file): a new number whenever either changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Longer takes no machine that works.
 const LIMIT: Duration = Duration::from_secs(10);
 

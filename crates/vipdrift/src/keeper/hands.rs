@@ -157,6 +157,36 @@ impl Hands {
         self.mounts.keep_only_held();
     }
 
+    /// Gives every VIP that is wanted and mounted this lifetime, rounded up to whole seconds: nobody will be here to renew
+    /// it. Nothing is renewed any more until [`Hands::restore`].
+    ///
+    /// # Errors
+    /// In a sentence: not every VIP has it, and all get the configured one again.
+    pub(crate) fn extend(&mut self, window: Duration, now: Timestamp) -> Result<(), String> {
+        if !self.lease.allowed(now) {
+            return Err("the brain has not agreed to a renewal lately; try again in a moment".to_owned());
+        }
+        let window = Duration::from_secs(window.as_secs() + u64::from(window.subsec_nanos() > 0));
+        self.lease.extend(window);
+        let vips = self.mounts.to_renew();
+        let stray = vips.iter().find(|vip| !self.network.has_in_place(**vip));
+        let mut refused = stray.map(|vip| (*vip, "it is not on its interface".to_owned()));
+        for batch in vips.chunks(BATCH).take_while(|_| stray.is_none()) {
+            let results = self.network.mount(batch, self.lease.lifetime()).results;
+            let failed = results.into_iter().find_map(|(vip, result)| result.err().map(|why| (vip, why)));
+            refused = refused.or(failed);
+        }
+        let Some((vip, why)) = refused else { return Ok(()) };
+        self.lease.restore(now);
+        self.look(false);
+        Err(format!("{} cannot be given a longer lifetime: {why}", self.network.address(vip)))
+    }
+
+    /// VIPs get the configured lifetime again as soon as a brain agrees to it.
+    pub(crate) fn restore(&mut self, now: Timestamp) {
+        self.lease.restore(now);
+    }
+
     /// The keeper was away; the number of the gap.
     pub(crate) fn away(&mut self) -> u64 {
         self.lease.away()
@@ -224,8 +254,9 @@ impl Hands {
             self.retry_at = None;
             self.mounts.retry();
         }
-        if self.lease.take_due(now) {
-            self.renew();
+        if self.lease.take_due(now) && !self.renew() && self.lease.lifetime().is_none() {
+            // Nothing else would take away the lifetime that it has still.
+            self.lease.restore(now + RETRY);
         }
         if self.paused_until.is_none() {
             self.step();
@@ -298,21 +329,22 @@ impl Hands {
         messages.extend(drifted(&healed, true));
     }
 
-    fn renew(&mut self) {
+    /// Answers whether the kernel has taken it all.
+    fn renew(&mut self) -> bool {
         let mut due = self.mounts.to_renew();
         // One that is only where it does not belong is not to be there for longer.
         due.retain(|vip| self.network.has_in_place(*vip));
-        if due.is_empty() {
-            return;
-        }
+        let mut all = true;
         // Beyond one batch the lease still has two thirds of its time: the rest follows at once.
         for batch in due.chunks(BATCH) {
             let outcome = self.network.mount(batch, self.lease.lifetime());
             let failed = outcome.results.iter().any(|(_, result)| result.is_err());
             if failed || outcome.uncertain {
                 self.look_at.get_or_insert(self.last_survey);
+                all = false;
             }
         }
+        all
     }
 
     fn step(&mut self) {

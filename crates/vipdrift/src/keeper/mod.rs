@@ -222,7 +222,10 @@ fn prepare(
     if config.control.http.is_some() {
         log.warning("[control] http is set, but the page and the HTTP port are not served by this version");
     }
-    let lease = Lease::new(resolved.lease, resolved.heartbeat, now());
+    let mut lease = Lease::new(resolved.lease, resolved.heartbeat, now());
+    if left.as_ref().is_some_and(|left| left.extended) {
+        lease.restore(now());
+    }
     let hands = Hands::new(network, survey, lease, now());
     let parts = Parts {
         log,

@@ -38,6 +38,8 @@ pub(crate) struct Succession {
     pub(super) spots: Vec<(u32, IpNet)>,
     /// Peers wait until then.
     pub(super) until: Timestamp,
+    /// The VIPs have another lifetime than the configured one.
+    pub(super) extended: bool,
     /// The runner, which comes to its end by itself.
     pub(super) runner: Option<u32>,
     /// Descriptor of the file that knows which hooks have run.
@@ -146,6 +148,7 @@ mod tests {
                 (2, "192.0.2.101/32".parse().expect("network")),
             ],
             until: Timestamp::ZERO,
+            extended: false,
             runner: None,
             roles: None,
             names: Names::default(),

@@ -8,6 +8,7 @@ mod doctor;
 mod held;
 mod identity;
 mod journal;
+mod keep;
 mod load;
 mod logs;
 mod network;
@@ -23,6 +24,7 @@ use doctor::*;
 use held::*;
 use identity::*;
 use journal::*;
+use keep::*;
 use load::*;
 use logs::*;
 use network::*;
@@ -117,6 +119,12 @@ vipdrift_lab::tests![
     many_hangups_in_a_row_do_no_harm,
     keys_are_changed_live,
     a_new_binary_takes_over_without_moving_the_vip,
+    a_slow_binary_takes_over_within_the_time_to_keep,
+    a_slow_binary_without_a_time_to_keep_loses_the_vip,
+    a_binary_that_dies_on_its_way_leaves_the_vip_no_longer_than_that,
+    without_a_lease_a_binary_that_dies_leaves_the_vip_no_longer_either,
+    without_a_lease_vips_are_kept_and_live_for_ever_again,
+    a_machine_that_dies_meanwhile_is_not_waited_for,
     checks_and_hooks_over_a_reload,
     top_shows_the_roles_and_moves_a_group,
     top_names_what_is_wrong,

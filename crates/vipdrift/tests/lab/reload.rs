@@ -41,13 +41,13 @@ fn change(cluster: &Cluster, index: usize, from: &str, to: &str) {
 }
 
 /// Held by this node without a break since then.
-fn is_unbroken(cluster: &Cluster, index: usize, vip: IpAddr, since: Instant) -> bool {
+pub(crate) fn is_unbroken(cluster: &Cluster, index: usize, vip: IpAddr, since: Instant) -> bool {
     let held = cluster.lab.observer().held_by(&cluster.nodes[index].name, vip, since);
     held.len() == 1 && held[0].to.is_none()
 }
 
 /// A client that is answered by the holder.
-fn served(cluster: &Cluster, active: usize) -> Client {
+pub(crate) fn served(cluster: &Cluster, active: usize) -> Client {
     let client = cluster.client.client(&WEB).unwrap();
     let name = &cluster.nodes[active].name;
     assert!(client.wait_answer_by(WEB[0], name, Instant::now(), Instant::now() + PATIENCE));

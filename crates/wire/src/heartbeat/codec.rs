@@ -376,6 +376,10 @@ fn put_word(out: &mut Vec<u8>, word: &Word) {
             out.push(3);
             put_duration(out, within);
         }
+        WordKind::Absent { at_most } => {
+            out.push(4);
+            put_duration(out, at_most);
+        }
     }
 }
 
@@ -386,6 +390,7 @@ fn take_word(reader: &mut Reader<'_>) -> Result<Word, Malformed> {
         1 => WordKind::Holding { at_most: take_duration(reader)? },
         2 => WordKind::Resigned,
         3 => WordKind::LeaseEnds { within: take_duration(reader)? },
+        4 => WordKind::Absent { at_most: take_duration(reader)? },
         _ => return Err(Malformed::Word),
     };
     Ok(Word { sender, incarnation, kind })

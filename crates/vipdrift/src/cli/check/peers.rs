@@ -63,6 +63,9 @@ fn heard(scene: &Scene, status: &Status, findings: &mut Findings) {
                 format!("{name} has left: its daemon was stopped"),
                 format!("start it there: systemctl start vipdrift (on {name})"),
             ),
+            PeerState::Silent if peer.absent_ms.is_some() => {
+                findings.ok(Id::Peer, format!("{name} restarts its daemon, and has said so"));
+            }
             PeerState::Silent => findings.warning(
                 Id::Peer,
                 format!("{name} is not heard"),

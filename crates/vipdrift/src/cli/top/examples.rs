@@ -25,6 +25,7 @@ fn peer(node: &str, state: PeerState, roles: [(&str, GroupRole); 2]) -> Peer {
         rtt_us: heard.then_some(180),
         config: PeerConfiguration::Same,
         differs: Vec::new(),
+        absent_ms: None,
         heard_ms_ago: Some(if heard { 42 } else { 12_340 }),
         missed: if heard { 0 } else { 123 },
         health: Some(HealthState::Healthy),

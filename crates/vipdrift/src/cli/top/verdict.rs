@@ -89,6 +89,13 @@ fn about_peer(peer: &Peer, say: &mut impl FnMut(Weight, String)) {
         PeerState::Alive if !peer.hears_us => say(Weight::Wrong, format!("{node} does not hear this node")),
         PeerState::Alive => {}
         PeerState::Suspect => say(Weight::Note, format!("{node} has missed a heartbeat and is being asked")),
+        PeerState::Silent if peer.absent_ms.is_some() => {
+            let left = Duration::from_millis(peer.absent_ms.unwrap_or_default());
+            say(
+                Weight::Note,
+                format!("{node} restarts its daemon, and holds for at most {} more", span(left)),
+            );
+        }
         PeerState::Silent => {
             let heard = peer.heard_ms_ago.map_or_else(
                 || "never heard yet".to_owned(),
@@ -156,11 +163,18 @@ mod tests {
     #[test]
     fn each_thing_that_can_be_wrong() {
         type Case = (fn(&mut Status), &'static str);
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             (|s| s.peers[0].groups[0].role = GroupRole::Active, "! web: held by alpha and bravo"),
             (|s| s.groups[0].vips[0].mounted = false, "! web: not mounted: 192.0.2.100/24"),
             (|s| s.health.state = HealthState::Drained, "- alpha is drained"),
             (|s| s.peers[0].hears_us = false, "! bravo does not hear this node"),
+            (
+                |s| {
+                    s.peers[0].state = PeerState::Silent;
+                    s.peers[0].absent_ms = Some(27_000);
+                },
+                "- bravo restarts its daemon, and holds for at most 27 s more",
+            ),
             (|s| s.peers[0].state = PeerState::Left, "- bravo has left"),
             (|s| s.peers[0].state = PeerState::Suspect, "- bravo has missed a heartbeat and is being asked"),
             (|s| s.peers[0].health = Some(HealthState::Fault), "! bravo is in fault"),

@@ -10,10 +10,11 @@ use vipdrift_platform::{process, realtime};
 use vipdrift_wire::Mac;
 
 use super::{Driver, Parts, Phase, now, token};
-use crate::config::HOLD;
+use crate::config::{HOLD, duration};
 use crate::keeper::PRIORITY;
 use crate::keeper::child::{Brain, Heard};
 use crate::keeper::examination::{Candidate, Examination, Question};
+use crate::keeper::names::Names;
 use crate::keeper::succession::{self, Succession};
 use crate::message::ToBrain;
 
@@ -26,6 +27,8 @@ const DEATH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Wish {
     restart: bool,
+    /// What comes may take so long to be there; else no longer than a brain.
+    keep: Option<Duration>,
     /// Who is to be answered.
     ticket: u64,
     program: Option<PathBuf>,
@@ -39,6 +42,19 @@ pub(super) enum Step {
     Examined(Examination),
     /// The network.
     Asked { candidate: Candidate, until: Timestamp },
+    /// The word of the brain that this node is away for a while.
+    Signed { candidate: Candidate, until: Timestamp },
+}
+
+/// Who comes, and what is said of it.
+#[derive(Debug)]
+pub(super) struct Successor {
+    /// Another binary.
+    program: Option<PathBuf>,
+    /// Whom its configuration names.
+    names: Names,
+    /// Word of a longer absence, and the end of it: the VIPs live until then.
+    absence: Option<(Vec<u8>, Timestamp)>,
 }
 
 impl Wish {
@@ -46,25 +62,26 @@ impl Wish {
     pub(super) fn until(&self) -> Timestamp {
         match &self.step {
             Step::Examined(examination) => examination.until,
-            Step::Asked { until, .. } => *until,
+            Step::Asked { until, .. } | Step::Signed { until, .. } => *until,
         }
     }
 
-    /// The brain was told to ask the network.
-    pub(super) fn asks_network(&self) -> bool {
-        matches!(self.step, Step::Asked { .. })
+    /// The brain is to answer.
+    pub(super) fn asks_brain(&self) -> bool {
+        matches!(self.step, Step::Asked { .. } | Step::Signed { .. })
     }
 }
 
 impl Driver {
     /// Somebody wants the configuration as it is in its file now, or a new binary. Nothing is touched before it is known that
     /// this machine could run it.
-    pub(super) fn wish(&mut self, restart: bool, ticket: u64) {
+    pub(super) fn wish(&mut self, restart: bool, keep: Option<Duration>, ticket: u64) {
         let begun = self.examine(restart);
         match begun {
             Ok((examination, program)) => {
                 let _ = self.poller.add(examination.child(), token::EXAMINATION);
-                self.wish = Some(Wish { restart, ticket, program, step: Step::Examined(examination) });
+                let step = Step::Examined(examination);
+                self.wish = Some(Wish { restart, keep, ticket, program, step });
             }
             Err(why) => self.refuse(restart, ticket, &why),
         }
@@ -98,26 +115,25 @@ impl Driver {
         let Some(Wish { step: Step::Examined(examination), .. }) = &self.wish else { return };
         let Some(outcome) = examination.ended() else { return };
         let _ = self.poller.remove(examination.child());
-        let Some(Wish { restart, ticket, program, .. }) = self.wish.take() else { return };
+        let Some(wish) = self.wish.take() else { return };
         match outcome {
             // The network is asked as well whether anybody uses what would be mounted.
             Ok(candidate) if !candidate.new_vips.is_empty() => {
                 self.say(&ToBrain::Ask(candidate.new_vips.clone()));
                 let step = Step::Asked { candidate, until: now() + RETIRE };
-                self.wish = Some(Wish { restart, ticket, program, step });
+                self.wish = Some(Wish { step, ..wish });
             }
-            Ok(candidate) => self.agree(restart, ticket, program, candidate),
-            Err(why) => self.refuse(restart, ticket, &why),
+            Ok(candidate) => self.prepare(wish, candidate),
+            Err(why) => self.refuse(wish.restart, wish.ticket, &why),
         }
     }
 
     /// The network has answered.
     pub(super) fn on_answered(&mut self, answers: &[(IpAddr, Option<[u8; 6]>)]) {
-        let Some(Wish { restart, ticket, program, step: Step::Asked { candidate, .. } }) =
-            self.wish.take_if(|wish| wish.asks_network())
-        else {
-            return;
-        };
+        let asked = |wish: &mut Wish| matches!(wish.step, Step::Asked { .. });
+        let Some(mut wish) = self.wish.take_if(asked) else { return };
+        let Step::Asked { candidate, .. } = &mut wish.step else { return };
+        let candidate = candidate.clone();
         let used: Vec<String> = answers
             .iter()
             .map(|(address, mac)| match mac {
@@ -126,9 +142,30 @@ impl Driver {
             })
             .collect();
         if used.is_empty() {
-            self.agree(restart, ticket, program, candidate);
+            self.prepare(wish, candidate);
         } else {
-            self.refuse(restart, ticket, &used.join("; "));
+            self.refuse(wish.restart, wish.ticket, &used.join("; "));
+        }
+    }
+
+    /// It could be. Where it may take long, the brain is to say so, and the VIPs are to live so long.
+    fn prepare(&mut self, wish: Wish, candidate: Candidate) {
+        let Some(at_most) = wish.keep else { return self.agree(wish, candidate, None) };
+        self.say(&ToBrain::Absence { at_most });
+        let step = Step::Signed { candidate, until: now() + RETIRE };
+        self.wish = Some(Wish { step, ..wish });
+    }
+
+    /// The brain has signed that this node is away for a while, or will not.
+    pub(super) fn on_signed(&mut self, signed: Result<Vec<u8>, String>) {
+        let waits = |wish: &mut Wish| matches!(wish.step, Step::Signed { .. });
+        let Some(wish) = self.wish.take_if(waits) else { return };
+        let (Step::Signed { candidate, .. }, Some(keep)) = (&wish.step, wish.keep) else { return };
+        let (candidate, now) = (candidate.clone(), now());
+        let extended = signed.and_then(|word| self.parts.hands.extend(keep, now).map(|()| word));
+        match extended {
+            Ok(word) => self.agree(wish, candidate, Some((word, now + keep))),
+            Err(why) => self.refuse(wish.restart, wish.ticket, &why),
         }
     }
 
@@ -138,8 +175,10 @@ impl Driver {
         self.say(&ToBrain::Examined { ticket, outcome: Err(why.to_owned()) });
     }
 
-    fn agree(&mut self, restart: bool, ticket: u64, program: Option<PathBuf>, candidate: Candidate) {
+    fn agree(&mut self, wish: Wish, candidate: Candidate, absence: Option<(Vec<u8>, Timestamp)>) {
+        let Wish { restart, ticket, program, keep, .. } = wish;
         if self.phase != Phase::Running {
+            self.parts.hands.restore(now());
             return self.refuse(restart, ticket, "the daemon is stopping");
         }
         let changes = match &program {
@@ -148,10 +187,14 @@ impl Driver {
         };
         let what = if restart { "restart" } else { "reload" };
         self.parts.log.info(format_args!("{what}: {changes}"));
+        if let Some(keep) = keep {
+            let keep = duration::show(keep);
+            self.parts.log.info(format_args!("{what}: the kernel holds the VIPs for {keep} at most"));
+        }
         self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
         // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
         self.parts.log.flush();
-        self.successor = Some((program, candidate.names));
+        self.successor = Some(Successor { program, names: candidate.names, absence });
         self.say(&ToBrain::Retire);
         self.phase = Phase::Retiring { until: now() + RETIRE };
     }
@@ -173,7 +216,7 @@ impl Driver {
 
     /// The brain has ended, or is ended now: the next keeper takes its place in this process.
     pub(super) fn make_way(&mut self) {
-        let Some((program, names)) = self.successor.take() else { return };
+        let Some(Successor { program, names, absence }) = self.successor.take() else { return };
         if let Some(brain) = &self.brain {
             let _ = brain.child.kill();
             let _ = self.poller.remove(brain.pipe());
@@ -182,15 +225,19 @@ impl Driver {
             self.on_message(message);
         }
         self.parts.hands.forbid();
-        let until = now() + HOLD;
-        if let Some((holding, _)) = &self.words {
-            self.parts.sockets.tell(&self.parts.resolved.paths, holding);
+        let soon = now() + HOLD;
+        let (word, until) = match &absence {
+            Some((word, until)) => (Some(word), *until),
+            None => (self.words.as_ref().map(|(holding, _)| holding), soon),
+        };
+        if let Some(word) = word {
+            self.parts.sockets.tell(&self.parts.resolved.paths, word);
         }
         if !self.brain_is_gone() {
             // Whatever keeps it also keeps its sockets. It is waited for as for any other that dies.
             self.parts.log.warning("keeper: goes on as it was: the old brain does not die");
-            self.phase = Phase::DyingHeld { until };
-            return;
+            self.phase = Phase::DyingHeld { until: soon };
+            return self.take_back(absence.is_some());
         }
         self.bury();
         let runner = self.parts.runner.as_mut().and_then(|runner| runner.finish(&self.parts.sockets));
@@ -204,6 +251,7 @@ impl Driver {
             number: self.number,
             spots: self.parts.hands.spots(),
             until,
+            extended: absence.is_some(),
             runner: runner.as_ref().map(|child| child.pid),
             roles: roles.map(AsRawFd::as_raw_fd),
             names,
@@ -212,7 +260,15 @@ impl Driver {
         let _ = realtime::real_time(PRIORITY);
         self.parts.log.warning(format_args!("keeper: goes on as it was: {error}"));
         self.watch_old_runner(runner);
+        self.take_back(absence.is_some());
         self.start_brain(until, true);
+    }
+
+    /// Nobody comes after all.
+    fn take_back(&mut self, extended: bool) {
+        if extended {
+            self.parts.hands.restore(now());
+        }
     }
 
     /// Waits for the end of a brain that has been killed.

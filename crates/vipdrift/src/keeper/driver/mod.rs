@@ -4,7 +4,6 @@ mod change;
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use vipdrift_core::keeper::{Lives, Verdict};
@@ -13,11 +12,10 @@ use vipdrift_platform::clock;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
 use vipdrift_platform::process::Child;
 
-use self::change::Wish;
+use self::change::{Successor, Wish};
 use super::Options;
 use super::child::{Brain, Heard, how};
 use super::hands::Hands;
-use super::names::Names;
 use super::runner::Runner;
 use super::sockets::Sockets;
 use super::succession::Succession;
@@ -109,8 +107,8 @@ pub(super) struct Driver {
     finished: bool,
     /// What somebody wants that is being looked at.
     wish: Option<Wish>,
-    /// A keeper is to come: with which binary, if that is another one, and whom its configuration names.
-    successor: Option<(Option<PathBuf>, Names)>,
+    /// A keeper is to come.
+    successor: Option<Successor>,
     /// The runner of an earlier keeper, which comes to its end by itself, and until when.
     old_runner: Option<(Child, Timestamp)>,
     /// Processes that were killed and whose end is still to come.
@@ -312,7 +310,8 @@ impl Driver {
                 self.parts.drained.clone_from(&carry.drained);
                 self.carry = Some(carry);
             }
-            ToKeeper::Succeed { restart, ticket } => self.wish(restart, ticket),
+            ToKeeper::Succeed { restart, keep, ticket } => self.wish(restart, keep, ticket),
+            ToKeeper::Absence(signed) => self.on_signed(signed),
             ToKeeper::Answered(answers) => self.on_answered(&answers),
             ToKeeper::Exit => {
                 self.said_exit = true;
@@ -442,8 +441,8 @@ impl Driver {
 
     fn start_brain(&mut self, until: Timestamp, holding: bool) {
         let now = now();
-        // Whoever the network was asked for has gone with the brain.
-        self.wish.take_if(|wish| wish.asks_network());
+        // Whoever was asked has gone with the brain.
+        self.wish.take_if(|wish| wish.asks_brain());
         self.number += 1;
         self.said_exit = false;
         let resumed = if holding { self.carry.clone() } else { None };
@@ -486,7 +485,7 @@ impl Driver {
         while let Ok(Some(signal)) = self.parts.signals.next() {
             match signal {
                 Signal::Terminate | Signal::Interrupt => self.stop(),
-                Signal::Hangup => self.wish(false, NOBODY),
+                Signal::Hangup => self.wish(false, None, NOBODY),
                 Signal::Child => {}
             }
         }
