@@ -12,6 +12,6 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    addresses, clock, datagrams, echo, frames, journal, links, pipe, poll, process, readable, realtime,
-    sandbox, watch,
+    addresses, clock, datagrams, descriptor, echo, file, frames, journal, links, pipe, poll, process, readable,
+    realtime, sandbox, watch,
 };

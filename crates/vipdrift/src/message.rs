@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_core::{Carry, Drained, LinkFacts};
+use vipdrift_platform::descriptor::Number;
 use vipdrift_wire::Mac;
 
 use crate::config::Secrets;
@@ -36,25 +37,25 @@ pub(crate) struct Setup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Descriptors {
     /// Heartbeat sockets, in the order of the node's own addresses.
-    pub(crate) heartbeat: Vec<i32>,
+    pub(crate) heartbeat: Vec<Number>,
     /// ARP frames.
-    pub(crate) arp: i32,
+    pub(crate) arp: Number,
     /// Neighbor Discovery frames.
-    pub(crate) neighbor: i32,
+    pub(crate) neighbor: Number,
     /// ICMP echo.
-    pub(crate) echo_v4: i32,
+    pub(crate) echo_v4: Number,
     /// ICMPv6 echo, unless the system has no IPv6.
-    pub(crate) echo_v6: Option<i32>,
+    pub(crate) echo_v6: Option<Number>,
     /// The control socket, listening.
-    pub(crate) control: i32,
+    pub(crate) control: Number,
     /// The pipe to the runner, if there is one.
-    pub(crate) runner: Option<i32>,
+    pub(crate) runner: Option<Number>,
     /// Where the drained state is kept, if it can be.
-    pub(crate) state: Option<i32>,
+    pub(crate) state: Option<Number>,
     /// The two files of the events; none if they cannot be kept.
-    pub(crate) events: Vec<i32>,
+    pub(crate) events: Vec<Number>,
     /// The files of the journal; none if there is no journal.
-    pub(crate) journal: Vec<i32>,
+    pub(crate) journal: Vec<Number>,
 }
 
 /// What is different for every brain.

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 
 use vipdrift_core::Drained;
+use vipdrift_platform::file::write_all_at;
 use vipdrift_wire::heartbeat::GroupId;
 
 /// Where the state is kept unless `--state-dir` says otherwise.
@@ -48,7 +48,7 @@ pub(crate) fn text<'n>(node: bool, names: impl Iterator<Item = &'n str>) -> Stri
 /// The file holds the old state or the new; after a loss of power in the midst of it, perhaps only whether the node as a whole
 /// is drained.
 pub(crate) fn write(file: &File, text: &str) -> io::Result<()> {
-    file.write_all_at(text.as_bytes(), 0)?;
+    write_all_at(file, text.as_bytes(), 0)?;
     file.sync_data()
 }
 

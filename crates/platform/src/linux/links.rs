@@ -16,3 +16,11 @@ pub struct Link {
     /// The loopback interface (`IFF_LOOPBACK`).
     pub loopback: bool,
 }
+
+impl Link {
+    /// Whether a configuration means this interface by `name`.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name
+    }
+}

@@ -3,7 +3,9 @@
 pub mod addresses;
 pub mod clock;
 pub mod datagrams;
+pub mod descriptor;
 pub mod echo;
+pub mod file;
 pub mod frames;
 pub mod journal;
 pub mod links;

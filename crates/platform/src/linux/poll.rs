@@ -24,6 +24,18 @@ pub struct Ready {
     pub closed: bool,
 }
 
+/// Something that a [`Poller`] can wait for.
+pub trait Waitable {
+    /// What it waits for.
+    fn waitable(&self) -> BorrowedFd<'_>;
+}
+
+impl<T: AsFd + ?Sized> Waitable for T {
+    fn waitable(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
 /// Waits for descriptors to become readable. Level-triggered: what was not read is told again.
 #[derive(Debug)]
 pub struct Poller {
@@ -46,16 +58,16 @@ impl Poller {
     ///
     /// # Errors
     /// Already added; a file that cannot be waited for.
-    pub fn add(&self, what: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(self.epoll.add(what, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    pub fn add(&self, what: &(impl Waitable + ?Sized), token: u64) -> io::Result<()> {
+        Ok(self.epoll.add(what.waitable(), EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
     /// Waits for `what` no longer.
     ///
     /// # Errors
     /// It was not added.
-    pub fn remove(&self, what: impl AsFd) -> io::Result<()> {
-        Ok(self.epoll.delete(what)?)
+    pub fn remove(&self, what: &(impl Waitable + ?Sized)) -> io::Result<()> {
+        Ok(self.epoll.delete(what.waitable())?)
     }
 
     /// Waits until something is ready or `timeout` is over (rounded up to milliseconds; `None` = for ever; for precise

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -34,6 +34,19 @@ pub enum Error {
     /// The descriptor was not inherited: closed, or opened by this process itself, or taken before.
     #[error("file descriptor {0} was not inherited")]
     NotInherited(RawFd),
+}
+
+/// The program that runs, whatever has happened to its file since it was started.
+///
+/// # Errors
+/// None here.
+pub fn this_program() -> io::Result<PathBuf> {
+    Ok(PathBuf::from("/proc/self/exe"))
+}
+
+/// Gives this process another name for ps(1) than that of its program, 15 bytes at most.
+pub fn rename(name: &str) {
+    let _ = std::fs::write("/proc/self/comm", name);
 }
 
 /// How a process ended.

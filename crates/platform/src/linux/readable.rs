@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::poll::Waitable;
+
 /// A descriptor that can be waited for: a pidfd until its process has ended, a socket until something waits.
 #[derive(Debug)]
 pub struct Readable {
@@ -22,6 +24,14 @@ impl Readable {
         // number, and `AsyncFd`, which is private here, gives it to nobody.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         Ok(Self { fd: fd.map_err(|error| error.into_parts().1)? })
+    }
+
+    /// As [`Readable::new`], for something that is also used otherwise.
+    ///
+    /// # Errors
+    /// As there; or no descriptors are left.
+    pub fn of(what: &(impl Waitable + ?Sized)) -> io::Result<Self> {
+        Self::new(what.waitable().try_clone_to_owned()?)
     }
 
     /// Waits until it is readable, and is so again at the next call: for what stays readable.

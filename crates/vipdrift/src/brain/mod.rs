@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use vipdrift_core::{Node, Start, Timestamp};
+use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::pipe::MessagePipe;
 use vipdrift_platform::poll::{Signal, Signals, Wake};
 use vipdrift_platform::sandbox::Account;
@@ -35,9 +36,9 @@ use crate::message::{Life, Setup};
 /// Numbers of the descriptors that a brain starts from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inherited {
-    pub(crate) setup: i32,
-    pub(crate) life: i32,
-    pub(crate) pipe: i32,
+    pub(crate) setup: Number,
+    pub(crate) life: Number,
+    pub(crate) pipe: Number,
 }
 
 /// The time now.
@@ -50,8 +51,7 @@ fn now() -> Timestamp {
 /// # Errors
 /// In a sentence, if it cannot begin.
 pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
-    // It was started as /proc/self/exe; without a name of its own ps(1) would call it "exe".
-    let _ = std::fs::write("/proc/self/comm", "vipdrift-brain");
+    process::rename("vipdrift-brain");
     // What is meant for the daemon as a whole is the keeper's to hear; Ctrl-C reaches both.
     let signals = Signals::block_and_open(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup]);
     let setup: Setup = read(inherited.setup)?;
@@ -158,7 +158,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     ended.map_err(|error| error.to_string())
 }
 
-fn read<T: serde::de::DeserializeOwned>(number: i32) -> Result<T, String> {
+fn read<T: serde::de::DeserializeOwned>(number: Number) -> Result<T, String> {
     let bytes = process::inherited_bytes(number).map_err(|error| error.to_string())?;
     serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }

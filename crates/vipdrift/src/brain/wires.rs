@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use vipdrift_core::PathIndex;
@@ -87,7 +86,7 @@ impl Wires {
         poller.add(&self.arp, frames)?;
         poller.add(&self.neighbor, frames)?;
         poller.add(&self.echo_v4, echoes)?;
-        self.echo_v6.as_ref().map_or(Ok(()), |socket| poller.add(socket.as_fd(), echoes))
+        self.echo_v6.as_ref().map_or(Ok(()), |socket| poller.add(socket, echoes))
     }
 
     /// Hands every datagram that waits to `take`, with the path whose addresses it bears.

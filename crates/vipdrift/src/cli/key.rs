@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use vipdrift_platform::file::{Access, restrict};
 
 use super::{DONE, NOT_DONE, fail};
 use crate::config::plain;
@@ -49,7 +50,7 @@ pub(super) fn run(out: Option<&Path>) -> u8 {
 
 /// Makes the file anew; a file that could not be written whole is removed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = restrict(OpenOptions::new().write(true).create_new(true), Access::Owner).open(path)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).inspect_err(|_| {
         let _ = std::fs::remove_file(path);
     })

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use vipdrift_platform::descriptor::Number;
 
 use crate::brain::{self, Inherited};
 use crate::config;
@@ -168,16 +169,16 @@ enum Command {
                             vipdrift demo --runs 20 --fault host_dead --fault graceful_stop")]
     Demo(crate::demo::DemoArgs),
     #[command(hide = true)]
-    Brain { setup: i32, life: i32, pipe: i32 },
+    Brain { setup: Number, life: Number, pipe: Number },
     #[command(hide = true)]
-    Examine { question: i32, answer: i32 },
+    Examine { question: Number, answer: Number },
     #[command(hide = true)]
     DemoService { name: String },
     #[command(hide = true)]
     Runner {
-        setup: i32,
-        pipe: i32,
-        roles: i32,
+        setup: Number,
+        pipe: Number,
+        roles: Number,
         #[arg(action = clap::ArgAction::Set)]
         waits: bool,
     },
@@ -205,7 +206,7 @@ struct Run {
     #[arg(long, value_name = "FOLDER", default_value = state::DEFAULT_FOLDER)]
     state_dir: PathBuf,
     #[arg(long, hide = true)]
-    succession: Option<i32>,
+    succession: Option<Number>,
 }
 
 #[derive(Debug, Args)]

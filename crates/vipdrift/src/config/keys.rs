@@ -1,10 +1,10 @@
 //! The cluster's keys: read once by the keeper, handed to every brain, shown to nobody.
 
 use std::fmt;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use vipdrift_platform::file::open_to_everybody;
 
 use super::file::{Config, KeySource, hex_key};
 use super::problem::{Problem, Problems, Refused};
@@ -89,10 +89,8 @@ fn key_file(path: &Path) -> Result<Vec<u8>, (String, String)> {
     if !about.is_file() || about.len() > LONGEST {
         return Err(("is not a key file".into(), made()));
     }
-    let open = about.permissions().mode() & 0o006;
-    if open != 0 {
-        let what = if open & 2 != 0 { "written" } else { "read" };
-        return Err((format!("can be {what} by everybody"), format!("chmod 0600 {}", path.display())));
+    if let Some((what, remedy)) = open_to_everybody(path, &about) {
+        return Err((format!("can be {what} by everybody"), remedy));
     }
     let text = std::fs::read_to_string(path).map_err(|error| {
         (

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp as WallTime};
 use vipdrift_core::Timestamp;
-use vipdrift_platform::clock;
+use vipdrift_platform::{clock, file as at};
 use vipdrift_wire::heartbeat::{Keys, resign};
 
 use super::entry::{Entry, KEY, Origin, Said, Segment, Step, Wall, decode, encode, state_hash};
@@ -338,7 +337,7 @@ impl Writer {
             return;
         }
         let file = &self.files[self.current];
-        let mut result = file.write_all_at(&self.batch, self.length);
+        let mut result = at::write_all_at(file, &self.batch, self.length);
         if result.is_ok() {
             self.length += self.batch.len() as u64;
             if std::mem::take(&mut self.decided) {
@@ -379,7 +378,7 @@ impl Writer {
 fn read_at_most(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], filled as u64) {
+        match at::read_at(file, &mut buffer[filled..], filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -3,18 +3,14 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
 use vipdrift_core::Timestamp;
+use vipdrift_platform::descriptor::{self, AsDescriptor as _, Owned};
 use vipdrift_platform::pipe::{self, MessagePipe, Received};
 use vipdrift_platform::process::{self, Child, Exit};
 
 use super::sockets::Sockets;
 use crate::message::{LONGEST, Life, ToBrain, ToKeeper, encode};
-
-/// The program itself, whatever has happened to its file since it was started.
-pub(super) const PROGRAM: &str = "/proc/self/exe";
 
 /// A running brain.
 #[derive(Debug)]
@@ -53,7 +49,7 @@ impl Brain {
     /// # Errors
     /// No process, memory or descriptors; nothing is left behind.
     pub(crate) fn start(
-        setup: &OwnedFd,
+        setup: &Owned,
         life: &Life,
         sockets: &Sockets,
         now: Timestamp,
@@ -61,10 +57,11 @@ impl Brain {
         let (ours, theirs) = pipe::pair().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let life = process::memory_file(c"vipdrift-life", &encode(life)).map_err(|e| e.to_string())?;
         let mut inherit = sockets.inherited();
-        inherit.extend([setup.as_fd(), life.as_fd(), theirs.as_fd()]);
-        let number = |fd: &dyn AsFd| OsString::from(fd.as_fd().as_raw_fd().to_string());
-        let args: [OsString; 4] = ["brain".into(), number(setup), number(&life), number(&theirs)];
-        let child = process::spawn(Path::new(PROGRAM), &args, &inherit).map_err(|error| error.to_string())?;
+        inherit.extend([setup.as_descriptor(), life.as_descriptor(), theirs.as_descriptor()]);
+        let args = ["brain".into(), argument(setup), argument(&life), argument(&theirs)];
+        let child = process::this_program()
+            .map_err(|error| format!("cannot find this program: {error}"))
+            .and_then(|program| process::spawn(&program, &args, &inherit).map_err(|e| e.to_string()))?;
         Ok(Self {
             child,
             pipe: ours,
@@ -118,6 +115,11 @@ impl Brain {
             Ok(Received::Closed) | Err(_) => Heard::Lost,
         }
     }
+}
+
+/// How a child process is told what it inherits.
+pub(super) fn argument(of: &impl descriptor::AsDescriptor) -> OsString {
+    descriptor::number(of).to_string().into()
 }
 
 /// How a process ended, for people.

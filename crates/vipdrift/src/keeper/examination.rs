@@ -3,20 +3,19 @@
 //! not understand is found out before it is too late.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipdrift_core::{OccupiedPolicy, Timestamp};
 use vipdrift_platform::addresses::Kernel;
+use vipdrift_platform::descriptor::{AsDescriptor as _, Number};
+use vipdrift_platform::file;
 use vipdrift_platform::process::{self, Child, Exit};
 
-use super::child::{PROGRAM, how};
+use super::child::{argument, how};
 use super::names::Names;
 use super::sockets::heartbeat;
 use super::{NotStarted, interfaces_present, own_name};
@@ -87,10 +86,13 @@ impl Examination {
         let text = |error: process::Error| error.to_string();
         let asked = process::memory_file(c"vipdrift-question", &encode(question)).map_err(text)?;
         let answer = process::scratch_file(c"vipdrift-answer").map_err(text)?;
-        let number = |fd: &dyn AsFd| OsString::from(fd.as_fd().as_raw_fd().to_string());
-        let args: [OsString; 3] = ["examine".into(), number(&asked), number(&answer)];
-        let program = program.unwrap_or(Path::new(PROGRAM));
-        let child = process::spawn(program, &args, &[asked.as_fd(), answer.as_fd()]).map_err(text)?;
+        let args = ["examine".into(), argument(&asked), argument(&answer)];
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => process::this_program().map_err(|error| error.to_string())?,
+        };
+        let inherit = [asked.as_descriptor(), answer.as_descriptor()];
+        let child = process::spawn(&program, &args, &inherit).map_err(text)?;
         Ok(Self { child, answer, until: now + LIMIT })
     }
 
@@ -108,7 +110,7 @@ impl Examination {
         };
         let length = self.answer.metadata().map_or(0, |data| data.len());
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        let read = self.answer.read_exact_at(&mut bytes, 0).ok();
+        let read = file::read_exact_at(&self.answer, &mut bytes, 0).ok();
         let answer = read.and_then(|()| serde_json::from_slice(&bytes).ok());
         Some(match (exit, answer) {
             (Exit::Code(0), Some(answer)) => answer,
@@ -127,14 +129,14 @@ impl Examination {
 }
 
 /// The life of that process. `false`: the question is not understood.
-pub(crate) fn run(question: i32, answer: i32) -> bool {
+pub(crate) fn run(question: Number, answer: Number) -> bool {
     let Ok(bytes) = process::inherited_bytes(question) else { return false };
-    let Ok(file) = process::inherited(answer).map(|fd: OwnedFd| File::from(fd)) else { return false };
+    let Ok(file) = process::inherited(answer).map(File::from) else { return false };
     let Ok(question) = serde_json::from_slice::<Question>(&bytes) else { return false };
     if question.format != FORMAT {
         return false;
     }
-    file.write_all_at(&encode(&examine(&question)), 0).is_ok()
+    file::write_all_at(&file, &encode(&examine(&question)), 0).is_ok()
 }
 
 fn examine(question: &Question) -> Result<Candidate, String> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use vipdrift_core::Drained;
 use vipdrift_core::keeper::Lease;
 use vipdrift_platform::addresses::Kernel;
+use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::poll::{Signal, Signals};
 use vipdrift_platform::{process, realtime};
 
@@ -52,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) socket: Option<PathBuf>,
     pub(crate) state_folder: PathBuf,
     /// Descriptor of what an earlier program in this process has left.
-    pub(crate) succession: Option<i32>,
+    pub(crate) succession: Option<Number>,
 }
 
 /// Why the daemon did not start.
@@ -99,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, NotStarted> {
 
 /// Takes over from an earlier program in this process: with the configuration as it is now, or, if that cannot be put in force
 /// after all, with the one that was.
-fn succeed(options: &Options, left: i32) -> Result<Parts, NotStarted> {
+fn succeed(options: &Options, left: Number) -> Result<Parts, NotStarted> {
     // Peers do not wait for long.
     let _ = realtime::real_time(PRIORITY);
     let left = Succession::read(left).map_err(|error| {
@@ -289,7 +290,7 @@ pub(crate) fn own_name(
 fn interfaces_present(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
     let links = kernel.links().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
     for (index, name) in resolved.interfaces.iter().enumerate() {
-        if links.iter().any(|link| link.name == *name) {
+        if links.iter().any(|link| link.is_called(name)) {
             continue;
         }
         let groups: Vec<_> =

@@ -164,7 +164,7 @@ impl Network {
         let addresses = self.kernel.addresses().map_err(text)?;
         let mut survey = Survey::default();
         for (number, name) in self.names.iter().enumerate() {
-            let link = links.iter().find(|link| link.name == *name);
+            let link = links.iter().find(|link| link.is_called(name));
             let mut facts = facts(link);
             let index = link.map(|link| link.index);
             let through = self.gateways.iter().filter(|(at, _)| Some(*at) == index);

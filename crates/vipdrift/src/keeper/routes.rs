@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ type Gateways = Result<Vec<(u32, IpAddr)>, String>;
 /// Reading them needs little more than the socket's buffers, which are not on the stack.
 const STACK: usize = 64 * 1024;
 
-/// The reading thread; readable when it has read. It ends with this value.
+/// The reading thread. It ends with this value.
 #[derive(Debug)]
 pub(crate) struct Routes {
     asks: SyncSender<()>,
@@ -71,19 +70,19 @@ impl Routes {
         }
     }
 
+    /// To be polled for [`Routes::take`].
+    pub(crate) fn news(&self) -> &Wake {
+        &self.read
+    }
+
     /// Waits until something was read, at most for so `long`.
     pub(crate) fn wait(&self, long: Duration) {
         // Without a poller it is known a little later.
         if let Ok(poller) = Poller::new()
-            && poller.add(self, 0).is_ok()
+            && poller.add(self.news(), 0).is_ok()
         {
             let _ = poller.wait(&mut Vec::new(), Some(long));
         }
     }
 }
 
-impl AsFd for Routes {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.read.as_fd()
-    }
-}

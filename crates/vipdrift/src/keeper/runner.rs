@@ -3,16 +3,15 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 use std::time::Duration;
 
 use vipdrift_checks::{Account, Check, Exec, Probe};
 use vipdrift_core::Timestamp;
+use vipdrift_platform::descriptor::{AsDescriptor as _, Number, Owned};
 use vipdrift_platform::process::{self, Child};
 use vipdrift_platform::{pipe, sandbox};
 
-use super::child::PROGRAM;
+use super::child::argument;
 use super::driver::now;
 use super::names::Names;
 use super::sockets::Sockets;
@@ -31,7 +30,7 @@ const LIVED: Duration = Duration::from_secs(10);
 /// The runner, and what every one of them gets.
 #[derive(Debug)]
 pub(super) struct Runner {
-    setup: OwnedFd,
+    setup: Owned,
     /// For which roles hooks have run.
     pub(super) roles: File,
     child: Option<Child>,
@@ -50,7 +49,7 @@ impl Runner {
         config: &Config,
         resolved: &Resolved,
         names: &Names,
-        roles: Option<i32>,
+        roles: Option<Number>,
         sockets: &mut Sockets,
         log: &Log,
     ) -> Result<Option<Self>, String> {
@@ -85,12 +84,12 @@ impl Runner {
     ) -> Option<&Child> {
         self.moment = now + PAUSE;
         let (_, theirs) = sockets.runner.as_ref()?;
-        let number = |fd: &dyn AsFd| OsString::from(fd.as_fd().as_raw_fd().to_string());
         let waits = if waits { "true" } else { "false" };
         let args: [OsString; 5] =
-            ["runner".into(), number(&self.setup), number(theirs), number(&self.roles), waits.into()];
-        let inherit = [self.setup.as_fd(), theirs.as_fd(), self.roles.as_fd()];
-        match process::spawn(Path::new(PROGRAM), &args, &inherit) {
+            ["runner".into(), argument(&self.setup), argument(theirs), argument(&self.roles), waits.into()];
+        let inherit = [self.setup.as_descriptor(), theirs.as_descriptor(), self.roles.as_descriptor()];
+        let started = process::this_program().map_err(|error| error.to_string());
+        match started.and_then(|program| process::spawn(&program, &args, &inherit).map_err(|e| e.to_string())) {
             Ok(child) => {
                 self.moment = now;
                 self.child = Some(child);

@@ -6,17 +6,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_core::{Carry, Timestamp};
 use vipdrift_platform::addresses::Kernel;
+use vipdrift_platform::descriptor::{self, AsDescriptor, Number};
 use vipdrift_platform::process;
 
 use super::Options;
-use super::child::PROGRAM;
 use super::names::Names;
 use crate::config::{self, Loaded, Resolved, Secrets};
 use crate::message::encode;
@@ -43,7 +42,7 @@ pub(crate) struct Succession {
     /// The runner, which comes to its end by itself.
     pub(super) runner: Option<u32>,
     /// Descriptor of the file that knows which hooks have run.
-    pub(super) roles: Option<i32>,
+    pub(super) roles: Option<Number>,
     /// Whom either configuration names.
     pub(super) names: Names,
 }
@@ -53,7 +52,7 @@ impl Succession {
     ///
     /// # Errors
     /// It was not inherited, or is of a version that left it otherwise.
-    pub(crate) fn read(number: i32) -> Result<Self, String> {
+    pub(crate) fn read(number: Number) -> Result<Self, String> {
         let bytes = process::inherited_bytes(number).map_err(|error| error.to_string())?;
         serde_json::from_slice(&bytes).map_err(|error| error.to_string())
     }
@@ -72,11 +71,17 @@ impl Succession {
             args.extend(["--socket".into(), socket.into()]);
         }
         args.extend(["--state-dir".into(), options.state_folder.clone().into()]);
-        args.extend(["--succession".into(), file.as_raw_fd().to_string().into()]);
-        let program = program.unwrap_or(Path::new(PROGRAM));
-        let mut inherited = vec![file.as_fd()];
-        inherited.extend(roles.map(AsFd::as_fd));
-        process::replace(program, &args, &inherited).to_string()
+        args.extend(["--succession".into(), descriptor::number(&file).to_string().into()]);
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => match process::this_program() {
+                Ok(program) => program,
+                Err(error) => return error.to_string(),
+            },
+        };
+        let mut inherited = vec![file.as_descriptor()];
+        inherited.extend(roles.map(AsDescriptor::as_descriptor));
+        process::replace(&program, &args, &inherited).to_string()
     }
 
     /// Nothing can be put in force here: takes off what is mounted, so that others can take it. Answers whether all is off.

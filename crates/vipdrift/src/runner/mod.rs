@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use vipdrift_checks::{Pinger, Probe, Report, Tools, run as run_check};
+use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::pipe::{MessagePipe, Received};
 use vipdrift_platform::poll::{Signal, Signals};
 use vipdrift_platform::readable::Readable;
@@ -42,10 +43,10 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// Numbers of the descriptors that a runner starts from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inherited {
-    pub(crate) setup: i32,
-    pub(crate) pipe: i32,
+    pub(crate) setup: Number,
+    pub(crate) pipe: Number,
     /// For which roles hooks have run.
-    pub(crate) roles: i32,
+    pub(crate) roles: Number,
     /// Hooks of an earlier runner may still run.
     pub(crate) waits: bool,
 }
@@ -55,7 +56,7 @@ pub(crate) struct Inherited {
 /// # Errors
 /// In a sentence, if it cannot begin.
 pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
-    let _ = std::fs::write("/proc/self/comm", "vipdrift-runner");
+    process::rename("vipdrift-runner");
     // What is said to the daemon as a whole, by Ctrl-C or by a service manager that tells every process of it, is the keeper's to
     // hear: it lets go first, and what that means is still to be told here.
     let signals = Signals::block_and_open(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
@@ -101,7 +102,7 @@ async fn work(
     pinger: Option<Result<Arc<Pinger>, String>>,
     log: Log,
 ) -> std::io::Result<()> {
-    let told = std::os::fd::AsFd::as_fd(&pipe).try_clone_to_owned().and_then(Readable::new)?;
+    let told = Readable::of(&pipe)?;
     if let Some(Ok(pinger)) = &pinger {
         tokio::spawn(Arc::clone(pinger).listen());
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+
+use vipdrift_platform::file;
 
 use super::message::Told;
 
@@ -22,7 +23,7 @@ impl Roles {
     pub(super) fn read(&self) -> BTreeMap<String, Told> {
         let length = self.file.metadata().map_or(0, |data| data.len());
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        let read = self.file.read_exact_at(&mut bytes, 0);
+        let read = file::read_exact_at(&self.file, &mut bytes, 0);
         read.ok().and_then(|()| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
@@ -32,7 +33,7 @@ impl Roles {
         roles.insert(group.to_owned(), told);
         let bytes = serde_json::to_vec(&roles).unwrap_or_default();
         // In memory there is nothing that could fail but memory itself.
-        let _ = self.file.set_len(bytes.len() as u64).and_then(|()| self.file.write_all_at(&bytes, 0));
+        let _ = self.file.set_len(bytes.len() as u64).and_then(|()| file::write_all_at(&self.file, &bytes, 0));
     }
 }
 

@@ -1,12 +1,11 @@
 //! How this keeper makes way for another one in its process: another configuration, or another binary.
 
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use vipdrift_core::Timestamp;
-use vipdrift_platform::{process, realtime};
+use vipdrift_platform::{descriptor, process, realtime};
 use vipdrift_wire::Mac;
 
 use super::{Driver, Parts, Phase, now, token};
@@ -253,7 +252,7 @@ impl Driver {
             until,
             extended: absence.is_some(),
             runner: runner.as_ref().map(|child| child.pid),
-            roles: roles.map(AsRawFd::as_raw_fd),
+            roles: roles.map(descriptor::number),
             names,
         };
         let error = left.make_way(&self.parts.options, program.as_deref(), roles);

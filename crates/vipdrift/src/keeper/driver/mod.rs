@@ -3,12 +3,12 @@
 mod change;
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use vipdrift_core::keeper::{Lives, Verdict};
 use vipdrift_core::{Carry, Drained, Timestamp};
 use vipdrift_platform::clock;
+use vipdrift_platform::descriptor::Owned;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
 use vipdrift_platform::process::Child;
 
@@ -80,7 +80,7 @@ pub(super) struct Parts {
     pub(super) hands: Hands,
     pub(super) signals: Signals,
     /// The memory file that every brain gets.
-    pub(super) setup: OwnedFd,
+    pub(super) setup: Owned,
     /// What an operator had drained.
     pub(super) drained: Drained,
     /// Runs checks and hooks, if there are any.
@@ -132,7 +132,7 @@ impl Driver {
         let poller = Poller::new()?;
         poller.add(&parts.signals, token::SIGNALS)?;
         poller.add(parts.hands.watch(), token::WATCH)?;
-        poller.add(parts.hands.routes(), token::ROUTES)?;
+        poller.add(parts.hands.routes().news(), token::ROUTES)?;
         let now = now();
         Ok(Self {
             parts,
