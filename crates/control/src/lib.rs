@@ -23,7 +23,7 @@ pub use request::{
     Done, Drill, DrillLeg, DrillRequest, DrillVip, Failed, Failure, NodeRequest, Request, RestartRequest,
     SwitchoverRequest,
 };
-pub use server::{Handler, serve, serve_connection};
+pub use server::{Accept, Handler, serve, serve_connection};
 pub use status::{
     Check, CheckEffect, CheckState, Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer,
     PeerConfiguration, PeerGroup, PeerState, Status, Vip,

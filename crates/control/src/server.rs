@@ -14,7 +14,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -48,12 +47,20 @@ pub trait Handler: Send + Sync + 'static {
     fn command(&self, request: Request) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
-/// Serves `listener` until the future is dropped. Needs a tokio runtime with time and I/O.
-pub async fn serve<H: Handler>(listener: UnixListener, handler: Arc<H>) {
+/// Where connections come from.
+pub trait Accept {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The next connection, or why there is none now.
+    fn accept(&mut self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
+}
+
+/// Serves what `listener` accepts until the future is dropped. Needs a tokio runtime with time and I/O.
+pub async fn serve<H: Handler>(mut listener: impl Accept, handler: Arc<H>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = listener.accept().await else {
             // Out of descriptors or memory: it will pass, and spinning would not help it to.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;

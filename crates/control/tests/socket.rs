@@ -4,11 +4,21 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use vipdrift_control::{
-    Client, ClientError, Drill, DrillLeg, DrillRequest, DrillVip, Event, EventKind, Events, EventsRequest,
-    Failure, Handler, NodeRequest, Request, RestartRequest, Status, SwitchoverRequest, serve,
+    Accept, Client, ClientError, Drill, DrillLeg, DrillRequest, DrillVip, Event, EventKind, Events,
+    EventsRequest, Failure, Handler, NodeRequest, Request, RestartRequest, Status, SwitchoverRequest, serve,
 };
+
+struct Socket(UnixListener);
+
+impl Accept for Socket {
+    type Stream = UnixStream;
+
+    async fn accept(&mut self) -> std::io::Result<UnixStream> {
+        Ok(self.0.accept().await?.0)
+    }
+}
 
 struct Fake;
 
@@ -62,7 +72,7 @@ fn served() -> (tempfile::TempDir, std::path::PathBuf) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            serve(UnixListener::from_std(listener).expect("listener"), Arc::new(Fake)).await;
+            serve(Socket(UnixListener::from_std(listener).expect("listener")), Arc::new(Fake)).await;
         });
     });
     (folder, socket)

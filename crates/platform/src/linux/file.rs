@@ -81,9 +81,7 @@ mod tests {
     #[test]
     fn whoever_may_look_may_go_through() {
         let above = tempfile::tempdir().unwrap();
-        for (access, mode) in
-            [(Access::Owner, 0o700), (Access::Group, 0o750), (Access::Everybody, 0o755)]
-        {
+        for (access, mode) in [(Access::Owner, 0o700), (Access::Group, 0o750), (Access::Everybody, 0o755)] {
             let path = above.path().join(format!("{mode:o}"));
             make_folder(&path, access).unwrap();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod datagrams;
 pub mod descriptor;
 pub mod echo;
+pub mod endpoint;
 pub mod file;
 pub mod frames;
 pub mod journal;

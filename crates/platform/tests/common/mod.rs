@@ -109,7 +109,7 @@ pub fn wait_readable(fd: impl AsFd, what: &str) {
 /// Whether something can be read from `fd` before the time is over.
 pub fn readable_within(fd: impl AsFd, time: Duration) -> bool {
     let poller = Poller::new().unwrap();
-    poller.add(fd, 0).unwrap();
+    poller.add(&fd, 0).unwrap();
     let mut ready: Vec<Ready> = Vec::new();
     let deadline = boot_time() + time;
     while ready.is_empty() && boot_time() < deadline {

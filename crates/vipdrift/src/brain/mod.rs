@@ -11,13 +11,13 @@ mod slow;
 mod status;
 mod wires;
 
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use vipdrift_core::{Node, Start, Timestamp};
 use vipdrift_platform::descriptor::Number;
+use vipdrift_platform::endpoint::Listener;
 use vipdrift_platform::pipe::MessagePipe;
 use vipdrift_platform::poll::{Signal, Signals, Wake};
 use vipdrift_platform::sandbox::Account;
@@ -61,7 +61,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let config = config::parse(&setup.config_file, &setup.config_text).map_err(|error| error.to_string())?;
     let resolved = Resolved::new(&config, &setup.node).ok_or("no such node")?;
     let wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
-    let control = UnixListener::from(process::inherited(setup.descriptors.control).map_err(text)?);
+    let control = Listener::from(process::inherited(setup.descriptors.control).map_err(text)?);
     let runner = setup.descriptors.runner.map(process::inherited).transpose().map_err(text)?;
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
     let events: Vec<_> = setup.descriptors.events.clone();
@@ -92,7 +92,6 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         life_number: life.number,
         resolved: resolved.clone(),
         cluster: config.cluster.name.clone(),
-        control,
         state: state.map(std::fs::File::from),
         log: log.clone(),
         asks,
@@ -100,7 +99,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         pulse: Arc::clone(&pulse),
         grants: grants.shared(),
     };
-    slow::start(slow)?;
+    slow::start(slow, control)?;
     grants.filter();
     for degraded in grants.degraded() {
         log.warning(degraded);

@@ -1,20 +1,19 @@
 //! The second thread: control API and everything else that may take its time.
 
 use std::fs::File;
-use std::os::unix::net::UnixListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use vipdrift_control::{
-    Drill, DrillRequest, Events, EventsRequest, Failure, Handler, NodeRequest, Request, Status, serve,
+    Accept, Drill, DrillRequest, Events, EventsRequest, Failure, Handler, NodeRequest, Request, Status, serve,
 };
 use vipdrift_core::{Drained, GroupIndex, Scope};
+use vipdrift_platform::endpoint::{Accepts, Listener, Stream};
 use vipdrift_platform::poll::Wake;
 
 use super::degraded::Shared;
@@ -43,7 +42,6 @@ pub(super) struct SlowParts {
     pub(super) life_number: u32,
     pub(super) resolved: Resolved,
     pub(super) cluster: String,
-    pub(super) control: StdListener,
     pub(super) state: Option<File>,
     pub(super) events: Vec<File>,
     pub(super) news: Receiver<News>,
@@ -59,21 +57,20 @@ pub(super) struct SlowParts {
 ///
 /// # Errors
 /// No thread, or no descriptors.
-pub(super) fn start(parts: SlowParts) -> Result<(), String> {
+pub(super) fn start(parts: SlowParts, control: Listener) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
         .map_err(|error| format!("cannot make a runtime: {error}"))?;
     let thread = std::thread::Builder::new().name("slow".into()).stack_size(STACK);
-    let body = move || runtime.block_on(run(parts));
+    let body = move || runtime.block_on(run(parts, control));
     thread.spawn(body).map(drop).map_err(|error| format!("cannot make a thread: {error}"))
 }
 
-async fn run(mut parts: SlowParts) {
+async fn run(mut parts: SlowParts, control: Listener) {
     let log = parts.log.clone();
     let pulse = Arc::clone(&parts.pulse);
-    let listener = parts.control.try_clone().and_then(UnixListener::from_std);
     let state = parts.state.take();
     let history = Arc::new(History::open(std::mem::take(&mut parts.events), &log));
     let (_, nothing) = tokio::sync::mpsc::channel(1);
@@ -98,8 +95,8 @@ async fn run(mut parts: SlowParts) {
         }
     });
     let handler = Arc::new(Control(Arc::clone(&inner)));
-    match listener {
-        Ok(listener) => drop(tokio::spawn(serve(listener, handler))),
+    match Accepts::new(control) {
+        Ok(accepts) => drop(tokio::spawn(serve(Connections(accepts), handler))),
         Err(error) => log.warning(format_args!("no control API: {error}")),
     }
     let mut ticks = interval(PULSE);
@@ -113,6 +110,17 @@ async fn run(mut parts: SlowParts) {
                 jump.as_secs_f64()
             ));
         }
+    }
+}
+
+/// Connections of the control API.
+struct Connections(Accepts);
+
+impl Accept for Connections {
+    type Stream = Stream;
+
+    async fn accept(&mut self) -> std::io::Result<Stream> {
+        self.0.accept().await
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) use service::Hooks;
 /// Where the configuration is unless `--config` says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/vipdrift/vipdrift.toml";
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
-pub(crate) const DEFAULT_SOCKET: &str = "/run/vipdrift/control.sock";
+pub(crate) const DEFAULT_SOCKET: &str = vipdrift_platform::endpoint::DEFAULT;
 
 /// A configuration that has passed every check, and its text.
 #[derive(Debug, Clone)]

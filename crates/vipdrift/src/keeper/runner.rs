@@ -89,7 +89,8 @@ impl Runner {
             ["runner".into(), argument(&self.setup), argument(theirs), argument(&self.roles), waits.into()];
         let inherit = [self.setup.as_descriptor(), theirs.as_descriptor(), self.roles.as_descriptor()];
         let started = process::this_program().map_err(|error| error.to_string());
-        match started.and_then(|program| process::spawn(&program, &args, &inherit).map_err(|e| e.to_string())) {
+        match started.and_then(|program| process::spawn(&program, &args, &inherit).map_err(|e| e.to_string()))
+        {
             Ok(child) => {
                 self.moment = now;
                 self.child = Some(child);

@@ -3,13 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use vipdrift_core::{Drained, Path as HeartbeatPath};
+use vipdrift_platform::descriptor::{AsDescriptor, Borrowed, number};
 use vipdrift_platform::echo::EchoSocket;
+use vipdrift_platform::endpoint::{self, Listener};
+use vipdrift_platform::file::{Access, make_folder, restrict};
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::pipe::MessagePipe;
 use vipdrift_platform::{datagrams, echo, frames};
@@ -49,7 +49,7 @@ pub(crate) struct Sockets {
     neighbor: FrameSocket,
     echo_v4: EchoSocket,
     echo_v6: Option<EchoSocket>,
-    control: UnixListener,
+    control: Listener,
     control_path: PathBuf,
     state: Option<File>,
     events: Vec<File>,
@@ -103,24 +103,14 @@ impl Sockets {
     /// # Errors
     /// Why there will be no memory of a drained node.
     pub(crate) fn open_state(&mut self, folder: &Path) -> io::Result<Drained> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .open(folder.join("state"))?;
+        make_folder(folder, Access::Everybody)?;
+        let mut file = open(&folder.join("state"), Access::Everybody)?;
         let mut content = Vec::new();
         (&mut file).take(state::LONGEST).read_to_end(&mut content)?;
         self.state = Some(file);
-        let open = |name: &str| {
-            let options =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).clone();
-            options.open(folder.join(name))
-        };
+        let events = |name: &str| open(&folder.join(name), Access::Group);
         // Without them nothing but the past is lost.
-        if let (Ok(first), Ok(second)) = (open("events.1"), open("events.2")) {
+        if let (Ok(first), Ok(second)) = (events("events.1"), events("events.2")) {
             self.events = vec![first, second];
         }
         Ok(state::read(&content))
@@ -132,39 +122,38 @@ impl Sockets {
     /// # Errors
     /// Why there will be no journal. Files that were made by then stay, empty.
     pub(crate) fn open_journal(&mut self, folder: &Path, node: &str) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-        let open = |path: &PathBuf| {
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(path)
-        };
-        self.journal = journal::files(folder, node).iter().map(open).collect::<io::Result<_>>()?;
+        make_folder(folder, Access::Group)?;
+        let files = journal::files(folder, node);
+        self.journal = files.iter().map(|path| open(path, Access::Group)).collect::<io::Result<_>>()?;
         Ok(())
     }
 
     /// What a brain inherits.
-    pub(crate) fn inherited(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all: Vec<_> = self.heartbeat.iter().map(|(_, socket)| socket.as_fd()).collect();
-        all.extend([self.arp.as_fd(), self.neighbor.as_fd(), self.echo_v4.as_fd(), self.control.as_fd()]);
-        all.extend(self.echo_v6.as_ref().map(AsFd::as_fd));
-        all.extend(self.runner.as_ref().map(|(brain, _)| brain.as_fd()));
-        all.extend(self.state.as_ref().map(AsFd::as_fd));
-        all.extend(self.events.iter().map(AsFd::as_fd));
-        all.extend(self.journal.iter().map(AsFd::as_fd));
+    pub(crate) fn inherited(&self) -> Vec<Borrowed<'_>> {
+        let mut all: Vec<_> = self.heartbeat.iter().map(|(_, socket)| socket.as_descriptor()).collect();
+        all.extend([self.arp.as_descriptor(), self.neighbor.as_descriptor()]);
+        all.extend([self.echo_v4.as_descriptor(), self.control.as_descriptor()]);
+        all.extend(self.echo_v6.as_ref().map(AsDescriptor::as_descriptor));
+        all.extend(self.runner.as_ref().map(|(brain, _)| brain.as_descriptor()));
+        all.extend(self.state.as_ref().map(AsDescriptor::as_descriptor));
+        all.extend(self.events.iter().map(AsDescriptor::as_descriptor));
+        all.extend(self.journal.iter().map(AsDescriptor::as_descriptor));
         all
     }
 
     /// Under which numbers.
     pub(crate) fn descriptors(&self) -> Descriptors {
         Descriptors {
-            heartbeat: self.heartbeat.iter().map(|(_, socket)| socket.as_raw_fd()).collect(),
-            arp: self.arp.as_fd().as_raw_fd(),
-            neighbor: self.neighbor.as_fd().as_raw_fd(),
-            echo_v4: self.echo_v4.as_fd().as_raw_fd(),
-            echo_v6: self.echo_v6.as_ref().map(|socket| socket.as_fd().as_raw_fd()),
-            control: self.control.as_raw_fd(),
-            runner: self.runner.as_ref().map(|(brain, _)| brain.as_fd().as_raw_fd()),
-            state: self.state.as_ref().map(AsRawFd::as_raw_fd),
-            events: self.events.iter().map(AsRawFd::as_raw_fd).collect(),
-            journal: self.journal.iter().map(AsRawFd::as_raw_fd).collect(),
+            heartbeat: self.heartbeat.iter().map(|(_, socket)| number(socket)).collect(),
+            arp: number(&self.arp),
+            neighbor: number(&self.neighbor),
+            echo_v4: number(&self.echo_v4),
+            echo_v6: self.echo_v6.as_ref().map(number),
+            control: number(&self.control),
+            runner: self.runner.as_ref().map(|(brain, _)| number(brain)),
+            state: self.state.as_ref().map(number),
+            events: self.events.iter().map(number).collect(),
+            journal: self.journal.iter().map(number).collect(),
         }
     }
 
@@ -183,8 +172,7 @@ impl Sockets {
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        // A socket without a listener would only make the next start look twice.
-        let _ = std::fs::remove_file(&self.control_path);
+        endpoint::remove(&self.control_path);
     }
 }
 
@@ -214,44 +202,27 @@ fn echoes(error: echo::Error) -> Unopened {
     Unopened::new(error.to_string(), PRIVILEGES)
 }
 
-fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, Unopened> {
-    let cannot = |error: &io::Error| {
-        Unopened::new(
-            format!("cannot make the control socket {}: {}", path.display(), plain(error)),
+fn listen(path: &Path, group: Option<u32>) -> Result<Listener, Unopened> {
+    let shown = path.display();
+    endpoint::listen(path, group).map_err(|error| match error {
+        endpoint::Error::InUse => Unopened {
+            what: format!("another vipdrift is running: it answers on {shown}"),
+            remedy: "stop it first, or give this one another --socket, other addresses and another port"
+                .to_owned(),
+            in_use: true,
+        },
+        endpoint::Error::Occupied => Unopened::new(
+            format!("cannot make the control socket {shown}: something else is there"),
+            "move it away, or name another place with --socket",
+        ),
+        endpoint::Error::Io(error) => Unopened::new(
+            format!("cannot make the control socket {shown}: {}", plain(&error)),
             "name another place with --socket, or as `socket` in [control]",
-        )
-    };
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(|e| cannot(&e))?;
-    }
-    if let Ok(about) = path.symlink_metadata() {
-        if !about.file_type().is_socket() {
-            return Err(Unopened::new(
-                format!("cannot make the control socket {}: something else is there", path.display()),
-                "move it away, or name another place with --socket",
-            ));
-        }
-        if UnixStream::connect(path).is_ok() {
-            return Err(Unopened {
-                what: format!("another vipdrift is running: it answers on {}", path.display()),
-                remedy: "stop it first, or give this one another --socket, other addresses and another port"
-                    .to_owned(),
-                in_use: true,
-            });
-        }
-        std::fs::remove_file(path).map_err(|e| cannot(&e))?;
-    }
-    let listener = UnixListener::bind(path).map_err(|e| cannot(&e))?;
-    if group.is_some() {
-        // In a namespace without that group the socket stays with this one.
-        let _ = std::os::unix::fs::chown(path, None, group);
-    }
-    let ready = listener
-        .set_nonblocking(true)
-        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)));
-    ready.map_err(|e| {
-        let _ = std::fs::remove_file(path);
-        cannot(&e)
-    })?;
-    Ok(listener)
+        ),
+    })
+}
+
+/// Opens a file for reading and writing, and makes it if it is missing.
+fn open(path: &Path, access: Access) -> io::Result<File> {
+    restrict(OpenOptions::new().read(true).write(true).create(true).truncate(false), access).open(path)
 }

@@ -33,7 +33,8 @@ impl Roles {
         roles.insert(group.to_owned(), told);
         let bytes = serde_json::to_vec(&roles).unwrap_or_default();
         // In memory there is nothing that could fail but memory itself.
-        let _ = self.file.set_len(bytes.len() as u64).and_then(|()| file::write_all_at(&self.file, &bytes, 0));
+        let _ =
+            self.file.set_len(bytes.len() as u64).and_then(|()| file::write_all_at(&self.file, &bytes, 0));
     }
 }
 

@@ -1,0 +1,1 @@
+//! What one process hands to another when it starts it: handles and sockets, under numbers that both know.

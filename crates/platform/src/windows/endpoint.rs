@@ -1,0 +1,1 @@
+//! Where programs of this machine reach the daemon: a named pipe.

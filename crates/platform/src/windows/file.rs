@@ -1,0 +1,1 @@
+//! Files: reading and writing at a place, and who may open them.

@@ -1,0 +1,1 @@
+//! ARP and Neighbor Discovery without a driver.

@@ -1,0 +1,1 @@
+//! Network interfaces as the system sees them.

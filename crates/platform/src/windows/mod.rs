@@ -1,0 +1,20 @@
+//! Windows 10 and Server 2016 or later. Built to the documentation: nothing here has run on a real Windows yet, see
+//! docs/windows.md.
+
+pub mod addresses;
+pub mod clock;
+pub mod datagrams;
+pub mod descriptor;
+pub mod echo;
+pub mod endpoint;
+pub mod file;
+pub mod frames;
+pub mod journal;
+pub mod links;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+pub mod readable;
+pub mod realtime;
+pub mod sandbox;
+pub mod watch;

@@ -1,0 +1,1 @@
+//! Starting and ending the child process, and what is handed to it.

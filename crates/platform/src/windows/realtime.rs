@@ -1,0 +1,1 @@
+//! Running on time although the machine is busy.

@@ -1,0 +1,1 @@
+//! Giving up what the brain does not need (restricted tokens).

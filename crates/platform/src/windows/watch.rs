@@ -1,0 +1,1 @@
+//! News of addresses, links and routes.
