@@ -186,6 +186,12 @@ pub fn end_with_parent(command: &mut Command) {
     }
 }
 
+/// Has this process woken up, should it be stopped, when its parent dies (prctl(2), `PR_SET_PDEATHSIG`). Forgotten by the
+/// kernel when privileges change.
+pub fn wake_when_orphaned() {
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT);
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "a descriptor")]
 fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open(2) takes no pointer.
