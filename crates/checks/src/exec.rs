@@ -106,7 +106,8 @@ fn show(span: Duration) -> String {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use nix::sys::signal::Signal;
 

@@ -103,7 +103,8 @@ fn in_file(path: &Path) -> Result<Vec<u32>, String> {
     Ok(if lives(pid) { vec![pid] } else { vec![] })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
