@@ -7,6 +7,8 @@ mod events;
 mod key;
 mod manual;
 mod replay;
+#[cfg(windows)]
+mod service;
 mod table;
 mod text;
 mod top;
@@ -169,6 +171,10 @@ enum Command {
     #[command(after_help = "Examples:\n  vipdrift demo\n  vipdrift demo --json\n  \
                             vipdrift demo --runs 20 --fault host_dead --fault graceful_stop")]
     Demo(crate::demo::DemoArgs),
+    /// The daemon as a Windows service: install, uninstall, start, stop
+    #[cfg(windows)]
+    #[command(subcommand)]
+    Service(service::Command),
     #[command(hide = true)]
     Brain { setup: Number, life: Number, pipe: Number },
     #[command(hide = true)]
@@ -308,6 +314,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Drain(args) => daemon::drain(&args.place, args.node, args.group),
         Command::Undrain(args) => daemon::undrain(&args.place, args.node, args.group),
+        #[cfg(windows)]
+        Command::Service(command) => service::main(command),
         Command::Brain { setup, life, pipe } => match brain::run(Inherited { setup, life, pipe }) {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),
