@@ -7,6 +7,7 @@ mod events;
 mod key;
 mod manual;
 mod replay;
+mod selftest;
 #[cfg(windows)]
 mod service;
 mod table;
@@ -151,6 +152,14 @@ enum Command {
                             nodes. Whatever is shown, all is compared; where record and replay differ, the first \
                             place is told and the exit status is 1.")]
     Replay(Replay),
+    /// Measure what this system really does with addresses: mounts a free one on an interface, and takes it off
+    #[command(after_help = "Examples:\n  vipdrift selftest --interface eth0 --address 192.0.2.200/24\n  \
+                            vipdrift selftest --interface \"Ethernet 2\" --address 192.0.2.200/24 --known 192.0.2.1 --json\n\n\
+                            It takes half a minute. The address has to be free: it is asked for first. Nothing else on this \
+                            machine is touched, and nothing is left mounted.")]
+    Selftest(selftest::Selftest),
+    #[command(hide = true)]
+    SelftestHold { interface: u32, address: ipnet::IpNet },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  vipdrift completions bash > /etc/bash_completion.d/vipdrift")]
     Completions {
@@ -311,6 +320,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Man { out } => manual::man(out.as_deref()),
         Command::Reload(place) => daemon::reload(&place),
         Command::Restart { keep, place } => daemon::restart(&place, keep),
+        Command::Selftest(args) => selftest::run(&args),
+        Command::SelftestHold { interface, address } => selftest::hold(interface, address),
         Command::Replay(args) => replay::run(&args),
         Command::Drain(args) => daemon::drain(&args.place, args.node, args.group),
         Command::Undrain(args) => daemon::undrain(&args.place, args.node, args.group),

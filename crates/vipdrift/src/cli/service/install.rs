@@ -63,7 +63,10 @@ fn make(args: &Install, file: &Path, program: &Path) -> Result<Service, String> 
         error_control: ServiceErrorControl::Normal,
         executable_path: program.to_owned(),
         launch_arguments: launch,
-        dependencies: vec![ServiceDependency::Service("Tcpip".into()), ServiceDependency::Service("nsi".into())],
+        dependencies: vec![
+            ServiceDependency::Service("Tcpip".into()),
+            ServiceDependency::Service("nsi".into()),
+        ],
         // LocalSystem: addresses are changed by administrators only.
         account_name: None,
         account_password: None,
@@ -91,12 +94,14 @@ fn equip(service: &Service, program: &Path, config: &Config, delayed: bool) -> R
     service.set_failure_actions_on_non_crash_failures(true).map_err(text)?;
     service.set_preshutdown_timeout(PRESHUTDOWN).map_err(text)?;
     service.set_config_service_sid_info(ServiceSidType::Unrestricted).map_err(text)?;
-    for (value, kind, data) in [("EventMessageFile", "REG_EXPAND_SZ", MESSAGES), ("TypesSupported", "REG_DWORD", "7")]
+    for (value, kind, data) in
+        [("EventMessageFile", "REG_EXPAND_SZ", MESSAGES), ("TypesSupported", "REG_DWORD", "7")]
     {
         system("reg.exe", ["add", SOURCE, "/v", value, "/t", kind, "/d", data, "/f"])?;
     }
     if let Some(folder) = place::config().parent() {
-        make_folder(folder, Access::Owner).map_err(|error| format!("{}: {}", folder.display(), plain(&error)))?;
+        make_folder(folder, Access::Owner)
+            .map_err(|error| format!("{}: {}", folder.display(), plain(&error)))?;
     }
     let _ = firewall_off();
     firewall_on(program, config)
@@ -104,7 +109,8 @@ fn equip(service: &Service, program: &Path, config: &Config, delayed: bool) -> R
 
 /// Lets in what the peers send to this program, and nothing else.
 fn firewall_on(program: &Path, config: &Config) -> Result<(), String> {
-    let addresses = config.nodes.iter().flat_map(|node| node.addresses.iter().map(|address| *address.get_ref()));
+    let addresses =
+        config.nodes.iter().flat_map(|node| node.addresses.iter().map(|address| *address.get_ref()));
     let remote: Vec<String> = addresses.map(|address: IpAddr| address.to_string()).collect();
     let rule: [OsString; 12] = [
         "advfirewall".into(),
@@ -136,7 +142,8 @@ fn firewall_off() -> Result<(), String> {
 pub(super) fn uninstall() -> Result<String, String> {
     match open(ServiceAccess::DELETE | ServiceAccess::QUERY_STATUS) {
         Ok(service) => {
-            let runs = service.query_status().is_ok_and(|status| status.current_state != ServiceState::Stopped);
+            let runs =
+                service.query_status().is_ok_and(|status| status.current_state != ServiceState::Stopped);
             if runs {
                 stop()?;
             }
@@ -171,5 +178,8 @@ fn system(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> R
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    Err(format!("{program}: {}", said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("failed")))
+    Err(format!(
+        "{program}: {}",
+        said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("failed")
+    ))
 }

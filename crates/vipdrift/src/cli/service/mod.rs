@@ -99,7 +99,9 @@ fn words(error: &windows_service::Error) -> String {
         (Some(DENIED), _) => {
             "not permitted: open the command prompt with \"Run as administrator\"".to_owned()
         }
-        (_, windows_service::Error::Winapi(error)) => format!("the service control manager: {}", plain(error)),
+        (_, windows_service::Error::Winapi(error)) => {
+            format!("the service control manager: {}", plain(error))
+        }
         (_, error) => format!("the service control manager: {error}"),
     }
 }
