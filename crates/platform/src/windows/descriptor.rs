@@ -172,9 +172,11 @@ impl From<Owned> for OwnedHandle {
 impl From<Owned> for OwnedSocket {
     /// To be used for sockets only.
     fn from(owned: Owned) -> Self {
-        winsock::start();
+        let kind = owned.kind;
+        let raw = owned.into_raw() as SOCKET;
+        let raw = if kind == Kind::Unknown { winsock::known(raw) } else { raw };
         // SAFETY: the socket is open, and its one owner has just given it up.
-        unsafe { Self::from_raw_socket(owned.into_raw() as RawSocket) }
+        unsafe { Self::from_raw_socket(raw as RawSocket) }
     }
 }
 

@@ -10,8 +10,8 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{
-    ACL, GetSecurityDescriptorDacl, GetTokenInformation, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES,
-    TOKEN_ACCESS_MASK, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    GetTokenInformation, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, TOKEN_ACCESS_MASK,
+    TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenUser,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
@@ -64,7 +64,8 @@ impl Descriptor {
 
     /// Its list of who may do what. Valid for as long as this is.
     #[cfg(test)]
-    pub(super) fn list(&self) -> io::Result<*const ACL> {
+    pub(super) fn list(&self) -> io::Result<*const windows_sys::Win32::Security::ACL> {
+        use windows_sys::Win32::Security::GetSecurityDescriptorDacl;
         let (mut present, mut list, mut defaulted) = (0, ptr::null_mut(), 0);
         // SAFETY: the descriptor is valid; the system writes to the three variables only.
         let known = unsafe {
