@@ -113,7 +113,6 @@ impl Token {
             EqualSid(entry.Sid, group.as_ptr().cast_mut().cast()) != 0
         };
         let Some(entry) = entries.iter().find(is_group) else { return true };
-        #[expect(clippy::cast_sign_loss, reason = "bits")]
         let (mandatory, enabled) = (SE_GROUP_MANDATORY as u32, SE_GROUP_ENABLED as u32);
         if entry.Attributes & enabled == 0 {
             return true;
@@ -138,12 +137,10 @@ impl Token {
 
     /// Medium, unless it is lower.
     pub(super) fn lower_integrity(&self) -> io::Result<()> {
-        #[expect(clippy::cast_sign_loss, reason = "a constant that is not negative")]
         if self.level()? <= SECURITY_MANDATORY_MEDIUM_RID as u32 {
             return Ok(());
         }
         let mut medium = well_known(WinMediumLabelSid)?;
-        #[expect(clippy::cast_sign_loss, reason = "bits")]
         let label = TOKEN_MANDATORY_LABEL {
             Label: SID_AND_ATTRIBUTES {
                 Sid: medium.as_mut_ptr().cast(),
