@@ -6,6 +6,7 @@
 pub fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
+    // Windows ends its own with a full stop.
     let mut plain = text[..end].trim_end_matches('.').to_owned();
     if let Some(first) = plain.get_mut(..1) {
         first.make_ascii_lowercase();

@@ -230,7 +230,11 @@ impl Accepts {
                 Err(error) if error.raw_os_error() == Some(ERROR_NO_DATA.cast_signed()) => {
                     self.waiting[which].disconnect()?;
                 }
-                Err(error) => return Err(error),
+                // It would fail again.
+                Err(error) => {
+                    self.waiting[which] = instance(&self.name)?;
+                    return Err(error);
+                }
             }
         }
     }

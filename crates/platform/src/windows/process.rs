@@ -112,7 +112,7 @@ pub fn inherited(number: Number) -> Result<Owned, Error> {
     let refused = || Error::NotInherited(number);
     let raw = usize::try_from(number).map_err(|_| refused())?;
     // Of the values of handles, these mean something else, or nothing (the two lowest bits are not used).
-    if raw == 0 || raw > i32::MAX as usize || raw % 4 != 0 {
+    if raw == 0 || raw > i32::MAX as usize || raw % 4 != 0 || start::is_standard(raw as HANDLE) {
         return Err(refused());
     }
     // While a child is being started, its handles are marked.

@@ -2,8 +2,8 @@
 //!
 //! A process cannot become another user on Windows, and its token cannot be replaced. What it can give up by itself, for good:
 //! all privileges (AdjustTokenPrivileges, SE_PRIVILEGE_REMOVED) but the one to pass through folders, and its level of integrity,
-//! so that it may neither write to nor look into processes of the system and of administrators. It stays the same user, so files
-//! that are open to that user stay so.
+//! so that it may neither write to nor look into processes of the system and of administrators. It stays the same user, in the same
+//! groups, so files that are open to those stay so.
 
 mod limits;
 mod token;
@@ -84,9 +84,9 @@ pub fn may_become(_account: &Account) -> Result<bool, Error> {
 }
 
 /// Gives up all privileges of this process but SeChangeNotifyPrivilege, and lowers its integrity to medium unless it is lower;
-/// in all threads, for good. Where administrators are a group that may be left (in a service that is LocalSystem they are), it
-/// leaves that group; that is not for good, since a process may take part in its groups again. The user stays. Handles that are open, priorities and
-/// the working set stay. [`Dropped::user`] says what was really given up, as the system then tells it.
+/// in all threads, for good. The user and the groups stay: to leave the group of administrators for good takes another process.
+/// Handles that are open, priorities and the working set stay. [`Dropped::user`] says what was really given up, as the system
+/// then tells it.
 ///
 /// # Errors
 /// [`Error::Step`]: privileges may be left, do not go on.
@@ -94,12 +94,10 @@ pub fn drop_privileges(_account: Option<&Account>) -> Result<Dropped, Error> {
     let step = |step: &'static str| move |source: io::Error| Error::Step { step, source };
     let token = token::Token::own().map_err(step("open the token of this process"))?;
     token.remove_privileges().map_err(step("give up privileges"))?;
-    let left = token.leave_administrators();
     token.lower_integrity().map_err(step("lower the level of integrity"))?;
     let privileges = token.privileges().map_err(step("read the privileges that are left"))?;
     let integrity = token.integrity().map_err(step("read the level of integrity"))?;
-    let groups = if left { ", outside the group of administrators" } else { "" };
-    let user = format!("this user at {integrity} integrity, with {privileges} privileges{groups}");
+    let user = format!("this user at {integrity} integrity, with {privileges} privileges");
     Ok(Dropped { user: Some(user), uid: 0, gid: 0 })
 }
 

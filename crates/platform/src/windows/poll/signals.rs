@@ -180,7 +180,21 @@ mod tests {
         assert_eq!(signals.next().unwrap(), None);
         request(Signal::Hangup);
         assert_eq!(signals.next().unwrap(), Some(Signal::Hangup));
+    }
+
+    // Interrupt likewise. That a console calls the handler is not tested: there is none here.
+    #[test]
+    fn the_console_is_obeyed_until_somebody_reads_it() {
         // SAFETY: the handler takes no pointer and may be called by anybody.
-        assert_eq!(unsafe { on_console(CTRL_LOGOFF_EVENT) }, 1);
+        let told = |event| unsafe { on_console(event) };
+        assert_eq!(told(CTRL_LOGOFF_EVENT), 1);
+        assert_eq!(told(CTRL_C_EVENT), 0);
+        let mut signals = Signals::block_and_open(&[Signal::Interrupt]).unwrap();
+        assert_eq!(told(CTRL_C_EVENT), 1);
+        assert_eq!(told(CTRL_C_EVENT), 1);
+        assert_eq!(signals.next().unwrap(), Some(Signal::Interrupt));
+        assert_eq!(signals.next().unwrap(), None);
+        drop(signals);
+        assert_eq!(told(CTRL_C_EVENT), 1, "without effect");
     }
 }

@@ -13,7 +13,7 @@ use windows_sys::Win32::Foundation::{
     INVALID_HANDLE_VALUE, SetHandleInformation,
 };
 use windows_sys::Win32::System::Console::{
-    GetConsoleCP, GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_OUTPUT_HANDLE,
+    GetConsoleCP, GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::Threading::{
     CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS, DeleteProcThreadAttributeList,
@@ -117,6 +117,13 @@ fn start(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>], job: &Job)
         unsafe { (OwnedHandle::from_raw_handle(made.hProcess), OwnedHandle::from_raw_handle(made.hThread)) };
     drop(thread);
     Ok(child::Child::new(made.dwProcessId, process))
+}
+
+/// Whether it is a standard handle of this process, which owns those for ever.
+pub(super) fn is_standard(handle: HANDLE) -> bool {
+    let all = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE];
+    // SAFETY: takes no pointer; the handle stays the process's.
+    all.into_iter().any(|which| unsafe { GetStdHandle(which) } == handle)
 }
 
 /// A copy of a standard handle that can be inherited, if there is one.

@@ -6,16 +6,13 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID};
 use windows_sys::Win32::Security::{
-    AdjustTokenGroups, AdjustTokenPrivileges, CreateWellKnownSid, EqualSid, GetSidSubAuthority,
-    GetSidSubAuthorityCount, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_REMOVED,
-    SECURITY_MAX_SID_SIZE, SID_AND_ATTRIBUTES, SetTokenInformation, TOKEN_ADJUST_DEFAULT,
-    TOKEN_ADJUST_GROUPS, TOKEN_ADJUST_PRIVILEGES, TOKEN_GROUPS, TOKEN_MANDATORY_LABEL, TOKEN_PRIVILEGES,
-    TOKEN_QUERY, TokenGroups, TokenIntegrityLevel, TokenPrivileges, WELL_KNOWN_SID_TYPE,
-    WinBuiltinAdministratorsSid, WinMediumLabelSid,
+    AdjustTokenPrivileges, CreateWellKnownSid, GetSidSubAuthority, GetSidSubAuthorityCount,
+    LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_REMOVED, SECURITY_MAX_SID_SIZE,
+    SID_AND_ATTRIBUTES, SetTokenInformation, TOKEN_ADJUST_DEFAULT, TOKEN_ADJUST_PRIVILEGES,
+    TOKEN_MANDATORY_LABEL, TOKEN_PRIVILEGES, TOKEN_QUERY, TokenIntegrityLevel, TokenPrivileges,
+    WELL_KNOWN_SID_TYPE, WinMediumLabelSid,
 };
-use windows_sys::Win32::System::SystemServices::{
-    SE_GROUP_ENABLED, SE_GROUP_INTEGRITY, SE_GROUP_MANDATORY, SECURITY_MANDATORY_MEDIUM_RID,
-};
+use windows_sys::Win32::System::SystemServices::{SE_GROUP_INTEGRITY, SECURITY_MANDATORY_MEDIUM_RID};
 
 use super::super::security::{ask_token, own_token};
 use super::super::text::wide;
@@ -42,7 +39,7 @@ fn done(result: i32) -> io::Result<()> {
 
 impl Token {
     pub(super) fn own() -> io::Result<Self> {
-        let access = TOKEN_QUERY | TOKEN_ADJUST_PRIVILEGES | TOKEN_ADJUST_DEFAULT | TOKEN_ADJUST_GROUPS;
+        let access = TOKEN_QUERY | TOKEN_ADJUST_PRIVILEGES | TOKEN_ADJUST_DEFAULT;
         Ok(Self { token: own_token(access)? })
     }
 
@@ -96,43 +93,6 @@ impl Token {
             }
         }
         Ok(())
-    }
-
-    /// Leaves the group of administrators, if it is one that may be left. Whether it is outside afterwards.
-    pub(super) fn leave_administrators(&self) -> bool {
-        let Ok(group) = well_known(WinBuiltinAdministratorsSid) else { return false };
-        let Ok(answer) = ask_token(&self.token, TokenGroups) else { return false };
-        // SAFETY: for this question the answer is this structure, with so many entries as it says, whose pointers are into
-        // the answer.
-        let entries: &[SID_AND_ATTRIBUTES] = unsafe {
-            let head = answer.as_ptr().cast::<TOKEN_GROUPS>();
-            std::slice::from_raw_parts((&raw const (*head).Groups).cast(), (*head).GroupCount as usize)
-        };
-        // SAFETY: both are valid identifiers.
-        let is_group = |entry: &&SID_AND_ATTRIBUTES| unsafe {
-            EqualSid(entry.Sid, group.as_ptr().cast_mut().cast()) != 0
-        };
-        let Some(entry) = entries.iter().find(is_group) else { return true };
-        let (mandatory, enabled) = (SE_GROUP_MANDATORY as u32, SE_GROUP_ENABLED as u32);
-        if entry.Attributes & enabled == 0 {
-            return true;
-        }
-        if entry.Attributes & mandatory != 0 {
-            return false;
-        }
-        let one =
-            TOKEN_GROUPS { GroupCount: 1, Groups: [SID_AND_ATTRIBUTES { Sid: entry.Sid, Attributes: 0 }] };
-        // SAFETY: the token is open; the system reads the structure and the identifier only.
-        unsafe {
-            AdjustTokenGroups(
-                self.token.as_raw_handle(),
-                0,
-                &raw const one,
-                0,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            ) != 0
-        }
     }
 
     /// Medium, unless it is lower.
