@@ -122,6 +122,7 @@ pub(crate) struct Done {
     pub(crate) replies: Vec<(Ticket, Result<String, String>)>,
     pub(crate) exited: bool,
     pub(crate) carry: Option<Carry>,
+    pub(crate) notes: Vec<String>,
     pub(crate) legs: Vec<crate::Leg>,
     /// What was to be prepared, by number, or undone.
     pub(crate) prepared: Vec<Option<u64>>,
@@ -229,8 +230,23 @@ impl Bench {
     }
 
     pub(crate) fn with(config: NodeConfig) -> Self {
+        Self::begin(config, Start::Fresh { drained: Drained::default() })
+    }
+
+    /// The next brain, whose keeper holds what this one's was told to.
+    pub(crate) fn resumed(carry: Carry) -> Self {
+        let config = config(Switchover::Strict, OccupiedPolicy::Wait);
+        let held = carry.groups.iter().any(|group| group.active);
+        let plan = Plan(carry.plan);
+        let mut bench = Self::begin(config, Start::Resumed(carry));
+        let mounted = if held { BTreeSet::from([VipIndex(0), VipIndex(1)]) } else { BTreeSet::new() };
+        bench.applied(plan, mounted);
+        bench
+    }
+
+    fn begin(config: NodeConfig, start: Start) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000);
-        let node = Node::new(config, 4711, Start::Fresh { drained: Drained::default() }, now);
+        let node = Node::new(config, 4711, start, now);
         let mut bench = Self {
             node,
             twin: None,
@@ -457,7 +473,10 @@ impl Bench {
                 assert!(!decision.reason.is_empty(), "a decision without a reason: {decision:?}");
                 self.done.decisions.push(decision);
             }
-            Action::Note(note) => assert!(!note.text.is_empty(), "an empty note"),
+            Action::Note(note) => {
+                assert!(!note.text.is_empty(), "an empty note");
+                self.done.notes.push(note.text);
+            }
             Action::Reply { ticket, outcome } => self.done.replies.push((ticket, outcome)),
             Action::Drilled { ticket, legs } => {
                 self.done.replies.push((ticket, Ok("drilled".to_owned())));

@@ -282,6 +282,7 @@ impl Node {
             }
         }
         self.resume_checks(&carry.failing);
+        self.resume_errands(&carry.errands);
         // The keeper still holds these; nothing is to be applied until they are proved.
         self.desired = held;
     }
@@ -603,8 +604,8 @@ impl Node {
             Some(CarryCheck { group, check: config.name.clone(), why })
         });
         let failing = failing.collect();
-        let drained = self.drained_state();
-        self.act(Action::Remember(Carry { drained, plan: self.plan.0, groups, failing }));
+        let (drained, errands) = (self.drained_state(), self.errands_to_carry());
+        self.act(Action::Remember(Carry { drained, plan: self.plan.0, groups, failing, errands }));
     }
 
     /// Leaves when it is to and nothing is mounted any more.

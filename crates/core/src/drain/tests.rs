@@ -148,3 +148,33 @@ fn nobody_is_left_without_an_answer() {
         assert_eq!(bench.reply(ticket), Some(Err("this node has ended")), "{ticket}");
     }
 }
+
+/// Whoever gave the order has lost his connection with the brain, and the order stands.
+#[test]
+fn an_order_for_another_node_outlives_the_brain() {
+    let mut bench = Bench::active();
+    order(&mut bench, 1, Order::Drain, Some("charlie"), true);
+    let carry = bench.done.carry.clone().expect("remembered at once");
+    let mut next = Bench::resumed(carry.clone());
+    next.pass(HEARTBEAT * 4);
+    let wanted = Errand { number: 1, order: Order::Drain, group: Some(GROUP) };
+    let said = next.done.errands(CHARLIE);
+    assert!(said.len() >= 4 && said.iter().all(|errand| *errand == Some(wanted)), "{said:?}");
+    assert!(next.done.errands(ALPHA).iter().all(Option::is_none));
+    next.puppets[CHARLIE].outcome = Some(ErrandOutcome { number: 1, progress: Progress::Done });
+    next.pass(HEARTBEAT * 2);
+    next.bring_back();
+    next.pass(HEARTBEAT * 2);
+    assert_eq!(next.done.errands(CHARLIE).last(), Some(&None));
+    assert_eq!(next.done.carry.as_ref().map(|carry| carry.errands.len()), Some(0), "it is done");
+    let told = "web: charlie is drained, as was ordered before this brain began";
+    assert!(next.done.notes.iter().any(|note| note == told), "{:?}", next.done.notes);
+
+    // Nobody answers: that is said, and the order ends.
+    let mut next = Bench::resumed(carry);
+    next.pass(Duration::from_secs(11));
+    let told =
+        "an order from before this brain began: charlie has not answered; it may still do it if it has heard";
+    assert!(next.done.notes.iter().any(|note| note == told), "{:?}", next.done.notes);
+    assert_eq!(next.done.carry.as_ref().map(|carry| carry.errands.len()), Some(0));
+}
