@@ -49,6 +49,7 @@ pub(crate) struct Puppet {
     pub(crate) heard: Option<(u64, u64)>,
     pub(crate) version: u32,
     pub(crate) state: GroupState,
+    pub(crate) health: Health,
     pub(crate) speaks: bool,
     pub(crate) errand: Option<Errand>,
     pub(crate) outcome: Option<ErrandOutcome>,
@@ -79,6 +80,7 @@ impl Puppet {
             heard: None,
             version: 1,
             state,
+            health: Health::Healthy,
             speaks: true,
             errand: None,
             outcome: None,
@@ -100,7 +102,7 @@ impl Puppet {
             }),
             interval: HEARTBEAT,
             config_digest: outline().digest(),
-            health: Health::Healthy,
+            health: self.health,
             solicit: false,
             leaving: false,
             slow_side_alive: true,
@@ -367,7 +369,7 @@ impl Bench {
         self.send(puppet, &Message::Word(Word { sender: id, incarnation, kind }));
     }
 
-    fn send(&mut self, puppet: usize, message: &Message) {
+    pub(crate) fn send(&mut self, puppet: usize, message: &Message) {
         let bytes = encode(message, &keys());
         self.give(Event::Datagram { path: Some(PathIndex(puppet)), bytes: &bytes });
     }

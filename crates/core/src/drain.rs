@@ -4,13 +4,14 @@
 //! once. It travels in heartbeats, so a recording of it is worth nothing. The next brain of this node goes on with it.
 
 use serde::{Deserialize, Serialize};
-use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, GroupId, NodeId, Order, Progress};
+use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, GroupId, Health, NodeId, Order, Progress, Role};
 
 use crate::action::Action;
 use crate::config::GroupIndex;
 use crate::event::{CarryErrand, Drained, Scope, Ticket};
 use crate::group::State;
 use crate::node::Node;
+use crate::peer::Peer;
 use crate::timer::Timer;
 use crate::tuning::ERRAND_LIMIT;
 
@@ -301,6 +302,10 @@ impl Node {
         if outcome.progress == Progress::Working {
             return;
         }
+        if self.sent[position].errand.order == Order::Undrain && !self.peers[peer].states_known() {
+            // What it says of its groups is still on the way. It tells the outcome again until then.
+            return;
+        }
         let Sent { ticket, errand, .. } = self.sent.remove(position);
         let name = &self.peers[peer].name;
         let of = errand.group.and_then(|id| self.group_by_id.get(&id)).map(|&group| self.group_name(group));
@@ -311,10 +316,38 @@ impl Node {
             }
             (Progress::Refused, _) => Err(format!("{name} has not done it: it was undrained meanwhile")),
             (_, Order::Drain) => Ok(format!("{of}{name} is drained")),
-            (_, Order::Undrain) => Ok(format!("{of}{name} is not drained any more")),
+            (_, Order::Undrain) => Ok(self.told_undrained(peer, errand.group)),
         };
         self.close_errand(ticket, outcome);
         self.send_heartbeat(peer, false);
+    }
+
+    /// A peer has undrained what it was asked to; what else keeps it from that, as far as it publishes it.
+    fn told_undrained(&self, peer: usize, group: Option<GroupId>) -> String {
+        let Peer { name, health, .. } = &self.peers[peer];
+        let drained = |&group: &usize| {
+            let said = self.peers[peer].remote(self.groups[group].id);
+            said.is_some_and(|state| state.role == Role::Drained)
+        };
+        let names = |groups: Vec<usize>, or| {
+            groups.into_iter().map(|group| self.group_name(group)).collect::<Vec<_>>().join(or)
+        };
+        let group = group.and_then(|id| self.group_by_id.get(&id)).copied();
+        let of = self.scope_name(group);
+        let still = match group {
+            Some(_) if *health == Some(Health::Drained) => "the node".to_owned(),
+            // Together with it; which of them it is it does not say.
+            Some(group) if drained(&group) => {
+                names(self.set_of(group).filter(|one| *one != group).collect(), " or ")
+            }
+            Some(_) => String::new(),
+            None => names((0..self.groups.len()).filter(drained).collect(), ", "),
+        };
+        if still.is_empty() {
+            format!("{of}{name} is not drained any more")
+        } else {
+            format!("{of}undrained on {name}; still drained: {still}")
+        }
     }
 
     pub(crate) fn on_errands_due(&mut self) {
