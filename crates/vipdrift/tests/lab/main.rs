@@ -55,6 +55,7 @@ vipdrift_lab::tests![
     doctor_names_settings_of_the_kernel_and_of_the_firewall,
     doctor_and_kernel_agree_about_firewalls,
     doctor_asks_the_machines_where_no_daemon_runs,
+    doctor_says_that_a_changed_file_is_not_in_force,
     vip_deleted_by_hand_is_mounted_again,
     networkd_restarted_twenty_times_and_the_vip_comes_back,
     vip_added_by_hand_on_a_standby_is_removed,

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use vipdrift_control::Status;
 use vipdrift_platform::addresses::Kernel;
 
 use self::finding::{Finding, Findings, Id};
@@ -129,8 +130,24 @@ fn scene(config: &Config, node: Option<&str>, socket: &Path, findings: &mut Find
     }
 }
 
+/// The file may have been changed since the daemon read it.
+fn in_force(scene: &Scene, status: &Status, findings: &mut Findings) {
+    // Another version may know other settings, and then the digests differ whatever the file says.
+    let same_version = status.version == env!("CARGO_PKG_VERSION");
+    if same_version && status.daemon.config_digest != scene.resolved.digest() {
+        findings.warning(
+            Id::ConfigurationInForce,
+            "the daemon has other settings in force than this file",
+            "vipdrift reload",
+        );
+    }
+}
+
 fn of_machine(scene: &Scene, findings: &mut Findings) {
     let status = peers::status(scene, findings);
+    if let Some(status) = &status {
+        in_force(scene, status, findings);
+    }
     basics::look(scene, findings);
     machine::look(scene, status.as_ref(), findings);
     kernel::look(scene, findings);
