@@ -247,7 +247,11 @@ impl Node {
                     } else {
                         "no peer heard for an interval, and nobody else answers".to_owned()
                     }];
-                    let reason = format!("back after {}: still the holder", spell(self.now.since(since)));
+                    let after = spell(self.now.since(since));
+                    let reason = match &self.ordered {
+                        Some(what) => format!("{what}: still the holder after {after}"),
+                        None => format!("back after {after}: still the holder"),
+                    };
                     self.mount_again(group, Because { reason, evidence, despite: None });
                 } else {
                     self.timers.set(Timer::Revisit(group), since + self.tuning.heartbeat);

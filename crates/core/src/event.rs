@@ -210,6 +210,18 @@ pub struct Carry {
     /// Orders for other nodes of which the outcome is not known yet, the oldest first.
     #[serde(default)]
     pub errands: Vec<CarryErrand>,
+    /// The earlier brain has not died but made way, as an operator had ordered.
+    #[serde(default)]
+    pub ordered: Option<CarryOrder>,
+}
+
+/// Why there is another brain, in a [`Carry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryOrder {
+    /// `reload` or `restart`.
+    pub what: String,
+    /// What is different now.
+    pub changes: String,
 }
 
 /// An order for another node in a [`Carry`].

@@ -56,8 +56,8 @@ pub use config::{
 };
 pub use drill::{DRILL_PACE, drill_limit};
 pub use event::{
-    Carry, CarryCheck, CarryErrand, CarryGroup, Command, Drained, Drift, Event, LinkFacts, Scope, Start,
-    Ticket,
+    Carry, CarryCheck, CarryErrand, CarryGroup, CarryOrder, Command, Drained, Drift, Event, LinkFacts, Scope,
+    Start, Ticket,
 };
 pub use node::Node;
 pub use outline::{NODES_ORDER, Outline};

@@ -95,6 +95,7 @@ impl World {
                 groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
                 failing: Vec::new(),
                 errands: Vec::new(),
+                ordered: None,
             })
         } else {
             Start::Fresh { drained: Drained { node: choices.below(8) == 7, ..Drained::default() } }

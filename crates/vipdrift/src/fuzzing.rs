@@ -236,6 +236,7 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
         plan: u64::MAX,
         groups: vec![CarryGroup { group: GroupId::of("web").0, term: u64::MAX, active: true }],
         errands: vec![],
+        ordered: None,
     };
     let life = Life { number: 2, epoch: 1, resumed: Some(carry.clone()), drained: Drained::default() };
     let applied =

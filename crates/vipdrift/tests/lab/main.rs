@@ -111,6 +111,7 @@ vipdrift_lab::tests![
     rolling_reload_adds_a_vip_the_holder_first,
     rolling_reload_adds_a_vip_the_holder_last,
     files_that_differ_are_told_in_what_on_both_nodes_until_they_agree,
+    a_reload_reads_as_one_in_the_log,
     reload_with_a_mistake_changes_nothing,
     reload_removes_vips_groups_and_nodes,
     reload_asks_the_network_for_new_vips,
