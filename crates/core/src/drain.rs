@@ -358,12 +358,12 @@ impl Node {
         if let Some(next) = self.sent.iter().map(|sent| sent.until).min() {
             self.timers.set(Timer::Errand, next);
         }
-        for Sent { ticket, peer, taken, .. } in over {
+        for Sent { ticket, peer, taken, errand, .. } in over {
             let name = &self.peers[peer].name;
-            let outcome = Err(if taken {
-                format!("{name} has taken the order, and has not let go of everything yet")
-            } else {
-                format!("{name} has not answered; it may still do it if it has heard")
+            let outcome = Err(match errand.order {
+                _ if !taken => format!("{name} has not answered; it may still do it if it has heard"),
+                Order::Drain => format!("{name} has taken the order, and has not let go of everything yet"),
+                Order::Undrain => format!("{name} has taken the order, and has not told what is drained now"),
             });
             self.close_errand(ticket, outcome);
             // The next one for it, if there is one.

@@ -75,7 +75,7 @@ pub struct Node {
     pub(crate) listened: Timestamp,
     /// Was away and has not yet re-proved; since when.
     pub(crate) away: Option<Timestamp>,
-    /// What an operator had ordered, for as long as this node is away for nothing else.
+    /// What an operator had ordered, while this node is away for that and nothing else.
     pub(crate) ordered: Option<String>,
     /// When that was last said.
     away_noted: Option<Timestamp>,
@@ -265,7 +265,6 @@ impl Node {
         self.resume_drained(&carry.drained);
         if let Some(CarryOrder { what, changes }) = &carry.ordered {
             self.note(format!("{what} carried out: {changes}"));
-            self.ordered = Some(what.clone());
         }
         // Nobody counts that far, and what a broken brain has left must not break the next.
         self.plan = Plan(carry.plan).min(LAST_CARRIED);
@@ -280,6 +279,7 @@ impl Node {
             }
         }
         if !held.is_empty() {
+            self.ordered = carry.ordered.as_ref().map(|order| order.what.clone());
             self.away = Some(self.now);
             self.timers.set(Timer::Proved, self.now + self.tuning.heartbeat);
             for group in 0..self.groups.len() {
