@@ -94,6 +94,8 @@ impl World {
                 plan: choices.number(),
                 groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
                 failing: Vec::new(),
+                errands: Vec::new(),
+                ordered: None,
             })
         } else {
             Start::Fresh { drained: Drained { node: choices.below(8) == 7, ..Drained::default() } }

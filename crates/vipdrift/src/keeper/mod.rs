@@ -116,6 +116,11 @@ fn succeed(options: &Options, left: Number) -> Result<Parts, NotStarted> {
         },
         Err(error) => error.to_string(),
     };
+    // What was ordered is not what begins now.
+    let mut left = left;
+    if let Some(carry) = &mut left.carry {
+        carry.ordered = None;
+    }
     let old = left.old(&options.config).map_err(NotStarted::from);
     let parts = old.and_then(|(loaded, secrets)| prepare(options, loaded, secrets, Some(left.clone())));
     let parts = parts.inspect_err(|_| {
@@ -211,8 +216,10 @@ fn prepare(
     };
     let setup = process::memory_file(c"vipdrift-setup", &encode(&setup))
         .map_err(|error| machine(error.to_string(), "free some memory"))?;
+    let order = left.as_ref().and_then(|left| left.carry.as_ref()?.ordered.as_ref());
+    let order = order.map_or_else(String::new, |order| format!("{}: ", order.what));
     log.info(format_args!(
-        "vipdrift {}: node {} of cluster {}, {} groups, {} VIPs",
+        "{order}vipdrift {}: node {} of cluster {}, {} groups, {} VIPs",
         env!("CARGO_PKG_VERSION"),
         resolved.name,
         config.cluster.name,

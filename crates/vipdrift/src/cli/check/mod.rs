@@ -21,6 +21,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use vipdrift_control::Status;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::endpoint;
 
@@ -136,8 +137,24 @@ fn scene(config: &Config, node: Option<&str>, socket: &Path, findings: &mut Find
     }
 }
 
+/// The file may have been changed since the daemon read it.
+fn in_force(scene: &Scene, status: &Status, findings: &mut Findings) {
+    // Another version may know other settings, and then the digests differ whatever the file says.
+    let same_version = status.version == env!("CARGO_PKG_VERSION");
+    if same_version && status.daemon.config_digest != scene.resolved.digest() {
+        findings.warning(
+            Id::ConfigurationInForce,
+            "the daemon has other settings in force than this file",
+            "vipdrift reload",
+        );
+    }
+}
+
 fn of_machine(scene: &Scene, findings: &mut Findings) {
     let status = peers::status(scene, findings);
+    if let Some(status) = &status {
+        in_force(scene, status, findings);
+    }
     basics::look(scene, findings);
     #[cfg(target_os = "linux")]
     {
