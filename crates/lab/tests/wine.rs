@@ -1,10 +1,11 @@
 //! Windows programs on hosts: each sees its own network, and nothing is left of them. `cargo xtask cross-check` runs this.
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use vipdrift_lab::wine::{WineHost, program, template};
+use vipdrift_lab::wine::{Habits, WineHost, program, template};
 use vipdrift_lab::{Host, Lab, Process, Signal, tests};
 
 tests![
@@ -13,6 +14,7 @@ tests![
     nothing_is_left_of_a_prefix,
     wine_boots_again_after_a_loss_of_power,
     what_is_not_wines_is_not_touched,
+    the_stand_in_really_mounts_and_wines_own_does_not,
 ];
 
 /// `WSAEADDRNOTAVAIL`.
@@ -26,13 +28,13 @@ fn wine(host: &Host) -> WineHost {
     host.wine(&template().unwrap_or_else(|error| panic!("{error}"))).unwrap()
 }
 
-fn hello() -> PathBuf {
-    program("hello").unwrap_or_else(|error| panic!("{error}"))
+fn named(name: &str) -> PathBuf {
+    program(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Starts it and waits until it has nothing more to say.
 fn start(wine: &WineHost, words: &[&str]) -> Process {
-    let mut command = wine.command(&hello());
+    let mut command = wine.command(&named("hello"));
     command.args(words);
     let process = wine.host().spawn(command).unwrap();
     assert!(process.wait_line(soon(), |line| line.text == "waiting").is_some(), "{}", process.output());
@@ -155,4 +157,29 @@ fn what_is_not_wines_is_not_touched() {
     assert_eq!(alpha.processes(), [sleep.pid()]);
     assert!(goes_on.wait(Instant::now()).is_none());
     assert_eq!(other.pids("hello.exe"), [goes_on.pid()]);
+}
+
+fn the_stand_in_really_mounts_and_wines_own_does_not() {
+    let lab = Lab::new().unwrap();
+    let alpha = lab.host("alpha", &["192.0.2.11/24"]).unwrap();
+    let vip: IpAddr = "192.0.2.100".parse().unwrap();
+    let _agent = alpha.wine_agent(Habits::default()).unwrap();
+    let wine = wine(&alpha);
+    let mount = |overrides: Option<&str>| {
+        let mut command = wine.command(&named("address"));
+        command.args(["mount", "eth0", "192.0.2.100/24", "0", "3"]);
+        if let Some(overrides) = overrides {
+            command.env("WINEDLLOVERRIDES", overrides);
+        }
+        alpha.spawn(command).unwrap()
+    };
+    let process = mount(None);
+    assert!(lab.observer().wait_holders(vip, &["alpha"], soon()), "{}", process.output());
+    assert_eq!(process.wait(soon()).unwrap().code(), Some(0), "{}", process.output());
+    assert!(lab.observer().wait_holders(vip, &[], soon()), "{}", process.output());
+    // The same program, told to take wine's own: it is the stand-in that did it.
+    let process = mount(Some("iphlpapi=b"));
+    assert!(process.wait(soon()).is_some());
+    assert!(!process.output().contains("mounted"), "{}", process.output());
+    assert!(lab.observer().holders(vip).is_empty());
 }

@@ -24,6 +24,8 @@ use toolchain::{GNU, MSVC};
 const PACKAGES: [&str; 3] = ["vipdrift-wire", "vipdrift-core", "vipdrift-platform"];
 /// The test programs that run Windows programs on hosts of the lab: package and name. `cargo test` leaves them out.
 const LAB_TESTS: [(&str, &str); 1] = [("vipdrift-lab", "wine")];
+/// Examples of those packages that these tests run.
+const EXAMPLES: [&str; 1] = ["address"];
 /// Longest that one step of cargo may take; minutes would do, but not on a machine that does much else.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -49,7 +51,8 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
         });
     }
     report.step(&name("build"), || {
-        bounded::run("cargo build", select(&mut toolchain::cargo(metadata, "build", GNU)), LIMIT)
+        let mut cargo = toolchain::cargo(metadata, "build", GNU);
+        bounded::run("cargo build", select(&mut cargo).args(["--lib", "--bins", "--examples"]), LIMIT)
     });
     let mut template = None;
     report.step(&name("prefix"), || {
@@ -59,7 +62,11 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     let Some(template) = template else { return };
     let mut programs = None;
     report.step(&name("stand-ins"), || {
-        programs = Some(stand_ins::build(metadata, &template)?);
+        let folder = stand_ins::build(metadata, &template)?;
+        for example in EXAMPLES {
+            stand_ins::install(&built(metadata).join(format!("examples/{example}.exe")), &folder)?;
+        }
+        programs = Some(folder);
         Ok(())
     });
     let Some(programs) = programs else { return };
@@ -120,14 +127,14 @@ fn lab_tests(
     let mut cargo = suite::command(metadata);
     cargo.args(["test", "--package", package, "--test", test]);
     cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()).env("VIPDRIFT_WINE_PROGRAMS", programs);
-    cargo.env("VIPDRIFT_EXE", exe(metadata));
+    cargo.env("VIPDRIFT_EXE", built(metadata).join("vipdrift.exe"));
     // The enclosure takes everything with it that runs in a prefix there.
     count(&mut cargo, || ())
 }
 
-/// The program itself, for Windows.
-fn exe(metadata: &Metadata) -> PathBuf {
-    toolchain::folder(metadata).join(GNU).join("debug/vipdrift.exe")
+/// Where cargo puts what it builds for Windows.
+fn built(metadata: &Metadata) -> PathBuf {
+    toolchain::folder(metadata).join(GNU).join("debug")
 }
 
 fn count(cargo: &mut Command, also: impl FnOnce() + Send + 'static) -> (Counts, Result<(), String>) {

@@ -103,7 +103,7 @@ fn build_package(metadata: &Metadata, source: &Source, out: &Path, template: &Pr
             .args(rest);
         bounded::run(&format!("{verb} of {}", source.name), &mut cargo, LIMIT)?;
     }
-    let built = toolchain::folder(metadata).join(GNU).join("debug");
+    let built = super::built(metadata);
     let program = format!("{}.exe", source.name);
     if built.join(&program).exists() {
         return install(&built.join(&program), out);
@@ -128,7 +128,7 @@ fn build_package(metadata: &Metadata, source: &Source, out: &Path, template: &Pr
 }
 
 /// Puts a file into a folder as a new one: copies of a prefix have links to the old one, and programs may run from it.
-fn install(file: &Path, folder: &Path) -> Result<(), String> {
+pub(crate) fn install(file: &Path, folder: &Path) -> Result<(), String> {
     let name = file.file_name().unwrap_or_default();
     let (new, place) = (folder.join(format!("{}.new", name.to_string_lossy())), folder.join(name));
     fs::copy(file, &new)

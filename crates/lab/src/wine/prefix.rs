@@ -137,7 +137,8 @@ impl WineHost {
 
     /// A command that runs this Windows program on the host: to be completed with arguments and environment, and then
     /// handed to [`Host::spawn`]. The process that this gives is the Windows program itself, not something around it: its
-    /// pid, signals and output.
+    /// pid, signals and output. But of its exit status only eight bits are left, and a program that calls what wine lacks
+    /// ends with 0: judge it by what it has done.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.tool("wine");
         command.arg(program);
