@@ -133,5 +133,5 @@ pub(crate) fn install(file: &Path, folder: &Path) -> Result<(), String> {
     let (new, place) = (folder.join(format!("{}.new", name.to_string_lossy())), folder.join(name));
     fs::copy(file, &new)
         .and_then(|_| fs::rename(&new, &place))
-        .map_err(|error| format!("{}: {error}", place.display()))
+        .map_err(|error| format!("copying {} to {}: {error}", file.display(), place.display()))
 }

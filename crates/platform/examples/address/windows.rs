@@ -2,13 +2,21 @@
 //! address links | addresses | gateways
 //! address mount INTERFACE ADDRESS/LENGTH SECONDS HOLD    unmounted after HOLD seconds; SECONDS 0 = for ever
 //! address unmount INTERFACE ADDRESS/LENGTH
+//! address probe INTERFACE ADDRESS TIMES      asks as before a claim, 3 ms apart, and waits a second
+//! address announce INTERFACE ADDRESS
+//! address echo ADDRESS
+//! address watch SECONDS
 //! ```
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vipdrift_platform::addresses::{Kernel, Mount};
-use vipdrift_platform::links::find;
+use vipdrift_platform::echo::EchoSocket;
+use vipdrift_platform::frames::{FrameKind, FrameSocket};
+use vipdrift_platform::links::{Link, find};
+use vipdrift_platform::watch::Watch;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -55,17 +63,110 @@ fn run(words: &[&str]) -> Outcome {
             one(kernel.unmount(&[(interface, network.parse()?)]))?;
             println!("unmounted");
         }
+        ["probe", interface, address, times] => {
+            probe(&link(&mut kernel, interface)?, address.parse()?, times.parse()?)?;
+        }
+        ["announce", interface, address] => {
+            let link = link(&mut kernel, interface)?;
+            let socket = FrameSocket::open(FrameKind::Arp)?;
+            socket.send(link.index, &announcement(link.mac.unwrap_or_default(), address.parse()?))?;
+            std::thread::sleep(Duration::from_millis(500));
+            println!("announced");
+        }
+        ["echo", address] => echo(address.parse()?)?,
+        ["watch", seconds] => {
+            let mut watch = Watch::open()?;
+            println!("watching");
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(seconds.parse()?) {
+                while let Some(change) = watch.next()? {
+                    println!("{:?} {change:?}", begun.elapsed());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         _ => return Err("see the head of the source for what can be said".into()),
     }
     Ok(())
+}
+
+/// As the wire crate writes it.
+fn arp(own: [u8; 6], sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let head = [[0xff; 6].as_slice(), &own, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &own].concat();
+    [head.as_slice(), &sender, &[0; 6], &target].concat()
+}
+
+/// Ethernet, IPv6 and ICMPv6 headers, and a target; the sums are not looked at here.
+fn icmp6(own: [u8; 6], kind: u8, source: [u8; 16], target: [u8; 16]) -> Vec<u8> {
+    let all_nodes = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let head = [[0x33, 0x33, 0, 0, 0, 1].as_slice(), &own, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]].concat();
+    let body = [[kind, 0, 0, 0, 0x20, 0, 0, 0].as_slice(), &target, &[2, 1], &own].concat();
+    [head.as_slice(), &source, &all_nodes, &body].concat()
+}
+
+fn question(own: [u8; 6], address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp(own, [0; 4], address.octets()),
+        IpAddr::V6(address) => icmp6(own, 135, [0; 16], address.octets()),
+    }
+}
+
+fn announcement(own: [u8; 6], address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp(own, address.octets(), address.octets()),
+        IpAddr::V6(address) => icmp6(own, 136, address.octets(), address.octets()),
+    }
+}
+
+fn probe(link: &Link, address: IpAddr, times: u32) -> Outcome {
+    let socket = FrameSocket::open(FrameKind::Arp)?;
+    let frame = question(link.mac.unwrap_or_default(), address);
+    let begun = Instant::now();
+    for _ in 0..times {
+        let asked = Instant::now();
+        match socket.send(link.index, &frame) {
+            Ok(()) => println!("asked, {:?}", asked.elapsed()),
+            Err(error) => println!("refused: {}", error.kind()),
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let mut buffer = [0; 128];
+    while begun.elapsed() < Duration::from_secs(1) {
+        while let Some((interface, length)) = socket.receive(&mut buffer)? {
+            println!("{:?}: {interface} {:02x?}", begun.elapsed(), &buffer[..length]);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
+fn echo(to: IpAddr) -> Outcome {
+    let socket = EchoSocket::open_v4()?;
+    let kind = if to.is_ipv4() { 8 } else { 128 };
+    let begun = Instant::now();
+    socket.send(to, &[kind, 0, 0, 0, 0x12, 0x34, 0, 7])?;
+    let mut buffer = [0; 128];
+    while begun.elapsed() < Duration::from_millis(1_500) {
+        if let Some((from, length)) = socket.receive(&mut buffer)? {
+            println!("{:?}: {from} {:02x?}", begun.elapsed(), &buffer[..length]);
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    println!("no answer");
+    Ok(())
+}
+
+fn link(kernel: &mut Kernel, name: &str) -> Result<Link, Box<dyn std::error::Error>> {
+    let links = kernel.links()?;
+    Ok(find(&links, name)?.ok_or("no such interface")?.clone())
 }
 
 fn index(kernel: &mut Kernel, name: &str) -> Result<u32, Box<dyn std::error::Error>> {
     if let Ok(index) = name.parse() {
         return Ok(index);
     }
-    let links = kernel.links()?;
-    Ok(find(&links, name)?.ok_or("no such interface")?.index)
+    Ok(link(kernel, name)?.index)
 }
 
 fn one<E: std::error::Error + 'static>(results: Vec<Result<(), E>>) -> Outcome {

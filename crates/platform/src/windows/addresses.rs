@@ -198,14 +198,16 @@ impl Kernel {
             NO_ERROR => {}
             ERROR_OBJECT_ALREADY_EXISTS => {
                 let there = get(&row).map_err(Error::Receive)?;
-                match there.DadState {
-                    IpDadStateDuplicate if before.is_some() => return Err(self.duplicate(spot, &there)),
+                let duplicate = there.DadState == IpDadStateDuplicate;
+                if duplicate && before.is_some() {
+                    return Err(self.duplicate(spot, &there));
+                }
+                if duplicate || there.DadState == IpDadStateInvalid {
                     // A leftover that the system does not use; whoever had the address may have let go.
-                    IpDadStateDuplicate | IpDadStateInvalid => {
-                        delete(&there).map_err(|source| Error::Refused { source, reason: None })?;
-                        refused(create(&row))?;
-                    }
-                    _ => refused(set(&row))?,
+                    delete(&there).map_err(|source| Error::Refused { source, reason: None })?;
+                    refused(create(&row))?;
+                } else {
+                    refused(set(&row))?;
                 }
             }
             code => refused(code)?,

@@ -1,0 +1,142 @@
+//! Threads for calls that block: as many as are needed, up to a limit, and a refusal beyond it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A call into the system needs little.
+const STACK: usize = 128 * 1024;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads. They are started as they are needed, and stay until the pool is dropped; one that is in a call then
+/// ends after it.
+#[derive(Debug)]
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    name: &'static str,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// Threads that have no job, those that are just being started included.
+    free: usize,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.lock();
+        write!(f, "Shared({} threads, {} free)", state.threads, state.free)
+    }
+}
+
+impl Pool {
+    /// No thread yet, and never more than `most`.
+    pub(super) fn new(name: &'static str, most: usize) -> Self {
+        Self { shared: Arc::default(), name, most }
+    }
+
+    /// Has a thread of its own begin with the job at once.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`]: all threads are in calls, and no more may be started, or can be. The job is not done.
+    pub(super) fn start(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        // Whoever is free may still have to take a job that waits.
+        if state.free <= state.jobs.len() {
+            if state.threads >= self.most {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name(self.name.into()).stack_size(STACK);
+            thread.spawn(move || shared.work()).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+            state.threads += 1;
+            state.free += 1;
+        }
+        state.jobs.push_back(Box::new(job));
+        self.shared.work.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return;
+            }
+            if let Some(job) = state.jobs.pop_front() {
+                state.free -= 1;
+                drop(state);
+                job();
+                state = self.lock();
+                state.free += 1;
+            } else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn as_many_as_needed_and_no_more() {
+        let pool = Pool::new("test", 2);
+        let (told, tells) = mpsc::channel();
+        let mut holds = Vec::new();
+        let mut start = |number: u32| {
+            let (hold, held) = mpsc::channel::<()>();
+            let told = told.clone();
+            let started = pool.start(move || {
+                told.send(number).unwrap();
+                let _ = held.recv();
+            });
+            holds.push(hold);
+            started
+        };
+        let patience = Duration::from_secs(10);
+        start(1).unwrap();
+        start(2).unwrap();
+        assert_eq!(start(3).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut first = [tells.recv_timeout(patience).unwrap(), tells.recv_timeout(patience).unwrap()];
+        first.sort_unstable();
+        assert_eq!(first, [1, 2], "both at once, and the refused one not at all");
+        holds.clear();
+        let begun = std::time::Instant::now();
+        while pool.shared.lock().free < 2 {
+            assert!(begun.elapsed() < patience);
+            std::thread::yield_now();
+        }
+        pool.start(move || told.send(4).unwrap()).unwrap();
+        assert_eq!(tells.recv_timeout(patience).unwrap(), 4);
+        assert_eq!(pool.shared.lock().threads, 2);
+    }
+}
