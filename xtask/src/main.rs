@@ -52,10 +52,6 @@ fn main() -> ExitCode {
         }
         ["tidy"] => &tidy_alone,
         ["cross-check"] => &cross_check_alone,
-        // By cargo, not by hand.
-        [windows::runner::VERB, prefix, program, ref rest @ ..] => {
-            return windows::runner::run(prefix, program, rest);
-        }
         ["fuzz", ref rest @ ..] if let Some(parsed) = fuzz::Order::parse(rest) => {
             order = parsed;
             &|metadata| fuzz::run(&order, metadata)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,14 +20,9 @@ pub(crate) fn run(what: &str, command: &mut Command, limit: Duration) -> Result<
 
 /// Runs a command to its end; if it takes longer than `limit`, kills it and everything that it has started.
 pub(crate) fn finish(what: &str, command: &mut Command, limit: Duration) -> Result<ExitStatus, String> {
-    let child = command.spawn().map_err(|error| {
+    let mut child = command.spawn().map_err(|error| {
         format!("{what}: {} does not start: {error}", command.get_program().to_string_lossy())
     })?;
-    wait(what, child, limit)
-}
-
-/// The same for one that runs.
-pub(crate) fn wait(what: &str, mut child: Child, limit: Duration) -> Result<ExitStatus, String> {
     let deadline = Instant::now() + limit;
     loop {
         match child.try_wait() {
@@ -51,8 +46,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Kills process `pid` and everything that it has started after `limit`, and does `also` then.
-    pub(crate) fn over(what: &str, pid: u32, limit: Duration, also: impl FnOnce() + Send + 'static) -> Self {
+    /// Kills process `pid` and everything that it has started after `limit`.
+    pub(crate) fn over(what: &str, pid: u32, limit: Duration) -> Self {
         let (enough, ended) = mpsc::channel();
         let what = what.to_owned();
         let thread = std::thread::spawn(move || {
@@ -61,7 +56,6 @@ impl Watch {
             }
             let family = Family::of(pid);
             family.kill();
-            also();
             Some(family.complaint(&what, limit))
         });
         Self { enough, thread }
@@ -158,14 +152,12 @@ mod tests {
     #[test]
     fn a_watch_kills_and_tells() {
         let mut child = shell("sleep 4712; :").spawn().unwrap();
-        let (told, heard) = mpsc::channel();
-        let watch = Watch::over("it", child.id(), Duration::from_millis(300), move || told.send(()).unwrap());
+        let watch = Watch::over("it", child.id(), Duration::from_millis(300));
         assert!(!child.wait().unwrap().success());
-        heard.recv().unwrap();
         assert_eq!(watch.end().unwrap(), "it hangs: killed after 0 s, while it ran: sleep 4712");
 
         let mut child = shell(":").spawn().unwrap();
-        let watch = Watch::over("it", child.id(), Duration::from_secs(60), || unreachable!());
+        let watch = Watch::over("it", child.id(), Duration::from_secs(60));
         assert!(child.wait().unwrap().success());
         assert_eq!(watch.end(), None);
     }

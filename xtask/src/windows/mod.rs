@@ -4,9 +4,8 @@
 mod bounded;
 mod forwarders;
 mod packages;
-mod prefix;
-pub(crate) mod runner;
 pub(crate) mod stand_ins;
+mod template;
 mod toolchain;
 
 use std::fs::{self, File};
@@ -17,13 +16,15 @@ use std::time::Duration;
 use crate::metadata::Metadata;
 use crate::report::{Counts, Report};
 use crate::suite;
-use prefix::Prefix;
+use template::Template;
 use toolchain::{GNU, MSVC};
 
 /// The packages that are compiled for Windows. All others are Linux's alone.
 const PACKAGES: [&str; 3] = ["vipdrift-wire", "vipdrift-core", "vipdrift-platform"];
 /// The test programs that run Windows programs on hosts of the lab: package and name. `cargo test` leaves them out.
 const LAB_TESTS: [(&str, &str); 1] = [("vipdrift-lab", "wine")];
+/// The example of the lab that runs a Windows program on a host of its own.
+const RUNNER: &str = "under_wine";
 /// Examples of those packages that these tests run.
 const EXAMPLES: [&str; 1] = ["address"];
 /// Longest that one step of cargo may take; minutes would do, but not on a machine that does much else.
@@ -56,7 +57,7 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     });
     let mut template = None;
     report.step(&name("prefix"), || {
-        template = Some(Prefix::template(&folder)?);
+        template = Some(Template::ensure(&folder)?);
         Ok(())
     });
     let Some(template) = template else { return };
@@ -96,30 +97,24 @@ fn select(cargo: &mut Command) -> &mut Command {
     cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]))
 }
 
-/// The packages' own tests, each test program under wine, in a copy of the template that is gone afterwards.
-fn packages_tests(metadata: &Metadata, template: &Prefix) -> (Counts, Result<(), String>) {
-    let failed = |why| (Counts::default(), Err(why));
-    let folder = toolchain::folder(metadata).join("prefix-of-the-tests");
-    let copy = match template.copy(folder.clone()) {
-        Ok(copy) => copy,
-        Err(why) => return failed(why),
-    };
+/// The packages' own tests, each test program under wine on a host of the lab.
+fn packages_tests(metadata: &Metadata, template: &Template) -> (Counts, Result<(), String>) {
+    let example = ["build", "--package", "vipdrift-lab", "--example", RUNNER];
+    if let Err(why) = suite::cargo(metadata, &example) {
+        return (Counts::default(), Err(why));
+    }
+    // As a setting and not a variable, which would be split where there are spaces.
+    let runner = metadata.target_directory.join("debug/examples").join(RUNNER).display().to_string();
+    let setting = format!("target.{GNU}.runner=[{runner:?}]");
     let mut cargo = toolchain::cargo(metadata, "test", GNU);
-    match runner::setting(GNU, copy.folder()) {
-        Ok(setting) => select(&mut cargo).args(["--no-fail-fast", "--config", &setting]),
-        Err(why) => return failed(why),
-    };
-    let counted = count(&mut cargo, move || {
-        let _ = Prefix::at(folder).end();
-    });
-    let removed = copy.remove();
-    (counted.0, counted.1.and(removed))
+    select(&mut cargo).args(["--no-fail-fast", "--config", &setting]);
+    count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
 }
 
 /// Tests of Linux's own Rust that run Windows programs on hosts of the lab.
 fn lab_tests(
     metadata: &Metadata,
-    template: &Prefix,
+    template: &Template,
     programs: &Path,
     package: &str,
     test: &str,
@@ -128,8 +123,7 @@ fn lab_tests(
     cargo.args(["test", "--package", package, "--test", test]);
     cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()).env("VIPDRIFT_WINE_PROGRAMS", programs);
     cargo.env("VIPDRIFT_EXE", built(metadata).join("vipdrift.exe"));
-    // The enclosure takes everything with it that runs in a prefix there.
-    count(&mut cargo, || ())
+    count(&mut cargo)
 }
 
 /// Where cargo puts what it builds for Windows.
@@ -137,10 +131,11 @@ fn built(metadata: &Metadata) -> PathBuf {
     toolchain::folder(metadata).join(GNU).join("debug")
 }
 
-fn count(cargo: &mut Command, also: impl FnOnce() + Send + 'static) -> (Counts, Result<(), String>) {
+/// What runs in a prefix is in an enclosure of the lab, and ends with what has made that.
+fn count(cargo: &mut Command) -> (Counts, Result<(), String>) {
     let mut watch = None;
     let (counts, outcome) = suite::count_while(cargo, |child| {
-        watch = Some(bounded::Watch::over("cargo test", child.id(), LIMIT, also));
+        watch = Some(bounded::Watch::over("cargo test", child.id(), LIMIT));
     });
     let hung = watch.and_then(bounded::Watch::end);
     (counts, hung.map_or(outcome, Err))

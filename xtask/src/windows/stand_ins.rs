@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::prefix::Prefix;
+use super::template::Template;
 use super::toolchain::{self, GNU};
 use super::{bounded, forwarders};
 use crate::metadata::Metadata;
@@ -42,7 +42,7 @@ pub(crate) fn manifests(root: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Builds all of them and puts the DLLs into the template. Returns where the programs are.
-pub(crate) fn build(metadata: &Metadata, template: &Prefix) -> Result<PathBuf, String> {
+pub(crate) fn build(metadata: &Metadata, template: &Template) -> Result<PathBuf, String> {
     let out = toolchain::folder(metadata).join("stand-ins");
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let mut sources = sources(&metadata.workspace_root)?;
@@ -92,7 +92,12 @@ fn compiler(metadata: &Metadata) -> Command {
 
 /// A program is only built; a library is linked to a DLL that passes all calls on to wine's own but those that it has
 /// itself.
-fn build_package(metadata: &Metadata, source: &Source, out: &Path, template: &Prefix) -> Result<(), String> {
+fn build_package(
+    metadata: &Metadata,
+    source: &Source,
+    out: &Path,
+    template: &Template,
+) -> Result<(), String> {
     for (verb, rest) in [("clippy", &["--", "-D", "warnings"][..]), ("build", &[])] {
         let mut cargo = toolchain::cargo(metadata, verb, GNU);
         // As everything else here, so that the standard library is not built once more.

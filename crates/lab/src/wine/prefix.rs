@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STAND_INS: &str = "drive_c/stand-ins";
 const SYSTEM: &str = "drive_c/windows/system32";
 /// Without its .NET, browser and menus, which ask to be installed.
-const OVERRIDES: &str = "mscoree,mshtml=;winemenubuilder.exe=";
+const OVERRIDES: &str = "mscoree,mshtml=;winemenubuilder.exe,winedbg.exe=";
 
 /// The template that prefixes are made of, as `cargo xtask cross-check` names it to its tests.
 ///
