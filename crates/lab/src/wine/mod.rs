@@ -27,6 +27,7 @@ mod desk;
 mod neighborhood;
 mod news;
 mod packet;
+mod prefix;
 mod request;
 mod table;
 
@@ -40,6 +41,7 @@ use std::thread::JoinHandle;
 use crate::error::{Result, While};
 use crate::host::Host;
 use desk::Desk;
+pub use prefix::{Prefix, Tables};
 
 /// Where the DLL looks for the agent unless `VIPDRIFT_WINE_AGENT` names another port.
 pub const PORT: u16 = 20_910;

@@ -1,0 +1,249 @@
+//! A Windows program under wine really changes the network of its host, by the stand-in and the agent and by nothing else.
+//! What it says of itself counts for nothing: kernels and neighbours are asked.
+//!
+//! `VIPDRIFT_WINE` is a folder with `prefix` (made by `wineboot`, with the DLLs of `wine/build.sh` in its `system32`) and
+//! `address.exe` (the example of crates/platform, built for x86_64-pc-windows-gnu).
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use vipdrift_lab::wine::{Habits, Prefix, Tables};
+use vipdrift_lab::{Host, Lab, Process, Signal, tests};
+
+tests![
+    an_address_is_mounted_and_taken_off,
+    ipv6_is_mounted_and_taken_off,
+    an_announcement_moves_the_entry_of_a_neighbour,
+    an_announcement_reaches_a_neighbour_over_ipv6,
+    whoever_has_an_address_is_found_and_silence_is_silence,
+    an_address_that_another_host_has_is_given_up,
+    a_lease_ends_without_the_program,
+    a_lease_may_be_without_end,
+    a_change_from_outside_is_told,
+    without_the_agent_nothing_works,
+    without_the_stand_in_nothing_works,
+];
+
+const VIP: &str = "192.0.2.100";
+const VIP6: &str = "2001:db8::100";
+
+fn folder() -> PathBuf {
+    std::env::var_os("VIPDRIFT_WINE").expect("VIPDRIFT_WINE names the folder, see the head of this file").into()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+/// A Windows host and two others.
+struct Bench {
+    lab: Lab,
+    alpha: Host,
+    bravo: Host,
+    client: Host,
+    prefix: Prefix,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let host = |name: &str, number: u8| {
+            lab.host(name, &[&format!("192.0.2.{number}/24"), &format!("2001:db8::{number}/64")]).unwrap()
+        };
+        let (alpha, bravo, client) = (host("alpha", 11), host("bravo", 12), host("client", 50));
+        Self { alpha, bravo, client, prefix: Prefix::copy(&folder().join("prefix")).unwrap(), lab }
+    }
+
+    fn start(&self, tables: Tables, words: &[&str]) -> Process {
+        let mut command = self.prefix.command(&folder().join("address.exe"), tables);
+        command.args(words);
+        self.alpha.spawn(command).unwrap()
+    }
+
+    fn run(&self, words: &[&str]) -> (Option<i32>, String) {
+        ended(&self.start(Tables::StandIn, words))
+    }
+
+    /// Which kernels have it.
+    fn holds(&self, address: &str, names: &[&str]) -> bool {
+        self.lab.observer().wait_holders(ip(address), names, soon())
+    }
+
+    fn has_none(&self, address: &str) -> bool {
+        !self.alpha.addresses().unwrap().iter().any(|network| network.addr() == ip(address))
+    }
+}
+
+fn ended(process: &Process) -> (Option<i32>, String) {
+    let status = process.wait_output(soon()).expect("the program ends");
+    let lines: Vec<String> = process.lines().iter().map(|line| line.text.clone()).collect();
+    (status.code(), lines.join("\n"))
+}
+
+fn mounted(process: &Process) {
+    let line = process.wait_line(soon(), |line| line.text.starts_with("mounted"));
+    println!("{}", line.expect("it says that it has mounted").text);
+}
+
+fn mounts_and_takes_off(vip: &str, network: &str) {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let process = bench.start(Tables::StandIn, &["mount", "eth0", network, "3", "4"]);
+    mounted(&process);
+    assert!(bench.holds(vip, &["alpha"]));
+    assert_eq!(bench.client.ask(ip(vip), soon()).as_deref(), Some("alpha"));
+    assert_eq!(bench.client.neighbor(ip(vip)).unwrap(), Some(bench.alpha.mac("eth0").unwrap()));
+    let (code, text) = ended(&process);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(bench.holds(vip, &[]), "{text}");
+}
+
+fn an_address_is_mounted_and_taken_off() {
+    mounts_and_takes_off(VIP, "192.0.2.100/32");
+}
+
+fn ipv6_is_mounted_and_taken_off() {
+    mounts_and_takes_off(VIP6, "2001:db8::100/128");
+}
+
+/// The client believes that bravo has it, and Windows itself tells nobody.
+fn announces(vip: &str, network: &str) {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits { announces: false, ..Habits::default() }).unwrap();
+    bench.bravo.add_address(network).unwrap();
+    assert_eq!(bench.client.ask(ip(vip), soon()).as_deref(), Some("bravo"));
+    // For IPv6 only those are told that alpha has heard from.
+    assert_eq!(bench.client.ask(ip("2001:db8::11"), soon()).as_deref(), Some("alpha"));
+    bench.bravo.delete_address(vip).unwrap();
+    let process = bench.start(Tables::StandIn, &["mount", "eth0", network, "0", "60"]);
+    mounted(&process);
+    assert_eq!(bench.client.neighbor(ip(vip)).unwrap(), Some(bench.bravo.mac("eth0").unwrap()), "not yet");
+    // An entry that was updated a moment ago is locked by Linux for a second.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let begun = Instant::now();
+    let announcer = bench.start(Tables::StandIn, &["announce", "eth0", vip]);
+    let moved = bench.alpha.mac("eth0").unwrap();
+    while bench.client.neighbor(ip(vip)).unwrap() != Some(moved) {
+        assert!(Instant::now() < begun + Duration::from_secs(10), "{:?}", ended(&announcer));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(bench.client.ask(ip(vip), soon()).as_deref(), Some("alpha"));
+    process.kill(Signal::SIGKILL).unwrap();
+}
+
+fn an_announcement_moves_the_entry_of_a_neighbour() {
+    announces(VIP, "192.0.2.100/24");
+}
+
+fn an_announcement_reaches_a_neighbour_over_ipv6() {
+    announces(VIP6, "2001:db8::100/64");
+}
+
+fn whoever_has_an_address_is_found_and_silence_is_silence() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let mac = bench.bravo.mac("eth0").unwrap().to_string().replace(':', ", ");
+    for (there, absent) in [("192.0.2.12", "192.0.2.77"), ("2001:db8::12", "2001:db8::77")] {
+        let (code, text) = bench.run(&["probe", "eth0", there, "3"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(&mac), "{text}");
+        let (code, text) = bench.run(&["probe", "eth0", absent, "4"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("asked")).count(), 3, "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("refused")).count(), 1, "{text}");
+        assert_eq!(text.lines().count(), 4, "nobody answers: {text}");
+    }
+    // Bravo's cable is out, so nobody answers for it.
+    bench.bravo.cut().unwrap();
+    let (_, text) = bench.run(&["probe", "eth0", "192.0.2.12", "1"]);
+    assert_eq!(text.lines().count(), 1, "what was known before is no answer: {text}");
+}
+
+fn an_address_that_another_host_has_is_given_up() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits { announces: false, ..Habits::default() }).unwrap();
+    bench.bravo.add_address("192.0.2.100/24").unwrap();
+    let (code, text) = bench.run(&["mount", "eth0", "192.0.2.100/32", "3", "4"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("another host on the segment answered for 192.0.2.100"), "{text}");
+    assert!(bench.holds(VIP, &["bravo"]), "{text}");
+    let (_, text) = bench.run(&["addresses"]);
+    assert!(!text.contains(VIP), "not even as a duplicate that is not used: {text}");
+}
+
+fn a_lease_ends_without_the_program() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let process = bench.start(Tables::StandIn, &["mount", "eth0", "192.0.2.100/32", "2", "60"]);
+    mounted(&process);
+    process.kill(Signal::SIGKILL).unwrap();
+    let killed = Instant::now();
+    assert!(bench.holds(VIP, &["alpha"]), "it outlives the program");
+    assert!(bench.holds(VIP, &[]));
+    assert!(killed.elapsed() < Duration::from_secs(4), "{:?}", killed.elapsed());
+}
+
+fn a_lease_may_be_without_end() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits { counts_down: false, ..Habits::default() }).unwrap();
+    let process = bench.start(Tables::StandIn, &["mount", "eth0", "192.0.2.100/32", "1", "60"]);
+    mounted(&process);
+    process.kill(Signal::SIGKILL).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(bench.holds(VIP, &["alpha"]));
+    // A later process finds it and takes it off.
+    assert_eq!(bench.run(&["unmount", "eth0", "192.0.2.100/32"]).0, Some(0));
+    assert!(bench.holds(VIP, &[]));
+}
+
+fn a_change_from_outside_is_told() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let process = bench.start(Tables::StandIn, &["watch", "60"]);
+    let told = |text: &str| {
+        let begun = Instant::now();
+        let found = process.wait_line(soon(), |line| line.text.contains(text));
+        assert!(found.is_some(), "{text}: {:?}", process.lines());
+        println!("{text}: {:?}", begun.elapsed());
+    };
+    told("watching");
+    bench.alpha.add_address("192.0.2.100/32").unwrap();
+    told("AddressAdded");
+    bench.alpha.delete_address(VIP).unwrap();
+    told("AddressRemoved { interface: ");
+    bench.alpha.unplug().unwrap();
+    told(" Link");
+    bench.alpha.plug().unwrap();
+    bench.alpha.add_route("0.0.0.0/0", "192.0.2.12").unwrap();
+    told(" Route");
+    process.kill(Signal::SIGKILL).unwrap();
+}
+
+fn without_the_agent_nothing_works() {
+    let bench = Bench::new();
+    let (code, text) = bench.run(&["mount", "eth0", "192.0.2.100/32", "3", "1"]);
+    assert_eq!(code, Some(2), "{text}");
+    // ERROR_GEN_FAILURE. Wine has no words for it.
+    assert!(text.contains("OS Error 31") || text.contains("os error 31"), "{text}");
+    assert!(bench.has_none(VIP));
+    for words in [vec!["addresses"], vec!["watch", "1"]] {
+        let (code, text) = bench.run(&words);
+        assert_eq!(code, Some(2), "{words:?}: {text}");
+    }
+}
+
+fn without_the_stand_in_nothing_works() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let process = bench.start(Tables::Wine, &["mount", "eth0", "192.0.2.100/32", "3", "1"]);
+    let (code, text) = ended(&process);
+    assert_ne!(code, Some(0), "{text}");
+    assert!(!text.contains("mounted"), "{text}");
+    assert!(bench.has_none(VIP));
+}
