@@ -18,6 +18,9 @@ tests![
     an_announcement_moves_the_entry_of_a_neighbour,
     an_announcement_reaches_a_neighbour_over_ipv6,
     whoever_has_an_address_is_found_and_silence_is_silence,
+    many_are_asked_for_at_once_and_no_question_is_lost_in_silence,
+    echoes_are_answered_by_whoever_is_there,
+    gateways_of_both_families_are_found,
     an_address_that_another_host_has_is_given_up,
     a_lease_ends_without_the_program,
     a_lease_may_be_without_end,
@@ -30,7 +33,9 @@ const VIP: &str = "192.0.2.100";
 const VIP6: &str = "2001:db8::100";
 
 fn folder() -> PathBuf {
-    std::env::var_os("VIPDRIFT_WINE").expect("VIPDRIFT_WINE names the folder, see the head of this file").into()
+    std::env::var_os("VIPDRIFT_WINE")
+        .expect("VIPDRIFT_WINE names the folder, see the head of this file")
+        .into()
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -163,6 +168,57 @@ fn whoever_has_an_address_is_found_and_silence_is_silence() {
     bench.bravo.cut().unwrap();
     let (_, text) = bench.run(&["probe", "eth0", "192.0.2.12", "1"]);
     assert_eq!(text.lines().count(), 1, "what was known before is no answer: {text}");
+}
+
+fn many_are_asked_for_at_once_and_no_question_is_lost_in_silence() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let asked = |text: &str| -> Vec<u32> {
+        println!("{text}");
+        let rounds = text.lines().filter_map(|line| line.split_once(": ")?.1.split(' ').next()?.parse().ok());
+        rounds.collect()
+    };
+    let (_, text) = bench.run(&["rounds", "eth0", "192.0.2.100", "84"]);
+    assert_eq!(asked(&text), [84, 84, 84, 0], "three calls each, and no more while they are out");
+    let (_, text) = bench.run(&["rounds", "eth0", "192.0.2.100", "100"]);
+    assert_eq!(asked(&text), [100, 100, 55, 0], "256 calls in all, one of them for another");
+    for host in 100..150 {
+        bench.bravo.add_address(&format!("192.0.2.{host}/24")).unwrap();
+    }
+    let (_, text) = bench.run(&["rounds", "eth0", "192.0.2.100", "50"]);
+    println!("{text}");
+    let answers: usize =
+        text.lines().filter_map(|line| line.split_once(" answers")?.0.parse::<usize>().ok()).sum();
+    assert!(answers >= 50, "{text}");
+}
+
+fn echoes_are_answered_by_whoever_is_there() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    for (there, absent) in [("192.0.2.12", "192.0.2.77"), ("2001:db8::12", "2001:db8::77")] {
+        let (code, text) = bench.run(&["echo", there]);
+        assert!(code == Some(0) && text.contains(&format!(": {there} [")), "{text}");
+        assert!(text.contains("12, 34, 00, 07"), "identifier and sequence: {text}");
+        assert_eq!(bench.run(&["echo", absent]), (Some(0), "no answer".to_owned()));
+    }
+}
+
+fn gateways_of_both_families_are_found() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    bench.alpha.add_route("198.51.100.0/24", "192.0.2.50").unwrap();
+    bench.alpha.add_route("0.0.0.0/0", "192.0.2.12").unwrap();
+    bench.alpha.add_route("::/0", "2001:db8::12").unwrap();
+    let (code, text) = bench.run(&["gateways"]);
+    let index = bench.alpha.interface_index("eth0").unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let expected = [
+        format!("({index}, 192.0.2.12)"),
+        format!("({index}, 2001:db8::12)"),
+        format!("({index}, 192.0.2.50)"),
+    ];
+    assert_eq!((code, lines[0], lines.len()), (Some(0), expected[0].as_str(), 3), "{text}");
+    assert!(expected.iter().all(|line| lines.contains(&line.as_str())), "{text}");
 }
 
 fn an_address_that_another_host_has_is_given_up() {

@@ -110,21 +110,21 @@ mod tests {
     #[test]
     fn what_windows_documents_as_wrong_is_refused() {
         for bad in [
-            "- 192.0.2.10 24 1 1 3 3 1 4",    // neither LUID nor index
-            "7 - 24 1 1 3 3 1 4",             // no family
-            "7 0.0.0.0 24 1 1 3 3 1 4",       // not unicast
-            "7 224.0.0.1 24 1 1 3 3 1 4",     // not unicast
+            "- 192.0.2.10 24 1 1 3 3 1 4", // neither LUID nor index
+            "7 - 24 1 1 3 3 1 4",          // no family
+            "7 0.0.0.0 24 1 1 3 3 1 4",    // not unicast
+            "7 224.0.0.1 24 1 1 3 3 1 4",  // not unicast
             "7 255.255.255.255 24 1 1 3 3 1 4",
-            "7 192.0.2.10 33 1 1 3 3 1 4",    // longer than the address
+            "7 192.0.2.10 33 1 1 3 3 1 4", // longer than the address
             "7 2001:db8::1 129 1 1 3 3 1 4",
-            "7 192.0.2.10 24 16 1 3 3 1 4",   // one origin unchanged, the other not
+            "7 192.0.2.10 24 16 1 3 3 1 4", // one origin unchanged, the other not
             "7 192.0.2.10 24 1 16 3 3 1 4",
-            "7 192.0.2.10 24 5 1 3 3 1 4",    // no such origin
+            "7 192.0.2.10 24 5 1 3 3 1 4", // no such origin
             "7 192.0.2.10 24 1 6 3 3 1 4",
-            "7 192.0.2.10 24 1 1 3 4 1 4",    // preferred for longer than valid
-            "7 192.0.2.10 24 0 0 0 0 0 0",    // zeros are not a row
-            "7 192.0.2.10 24 1 1 3 3 1 5",    // no such state
-            "7 192.0.2.10 24 1 1 3 3 1",      // too short
+            "7 192.0.2.10 24 1 1 3 4 1 4", // preferred for longer than valid
+            "7 192.0.2.10 24 0 0 0 0 0 0", // zeros are not a row
+            "7 192.0.2.10 24 1 1 3 3 1 5", // no such state
+            "7 192.0.2.10 24 1 1 3 3 1",   // too short
         ] {
             assert_eq!(parse(bad), Err(INVALID_PARAMETER), "{bad}");
         }

@@ -61,9 +61,8 @@ impl Table {
 
     /// All rows, given what the kernel has now. Forgets those that were in use and that the kernel has let go.
     pub(super) fn rows(&mut self, kernel: &[Lease], counts_down: bool) -> Vec<Row> {
-        let has = |spot: &(u32, IpAddr)| {
-            kernel.iter().any(|lease| (lease.index, lease.network.addr()) == *spot)
-        };
+        let has =
+            |spot: &(u32, IpAddr)| kernel.iter().any(|lease| (lease.index, lease.network.addr()) == *spot);
         self.entries.retain(|spot, entry| entry.row.dad != dad::PREFERRED || has(spot));
         let mut rows: Vec<Row> = kernel
             .iter()
@@ -118,7 +117,10 @@ mod tests {
         table.insert(row(dad::PREFERRED));
         let lease = Lease { index: 7, network: "192.0.2.10/32".parse().unwrap(), valid: 2, preferred: 2 };
         let rows = table.rows(&[lease], true);
-        assert_eq!(rows, [Row { prefix_origin: 1, suffix_origin: 1, valid: 2, preferred: 2, ..row(dad::PREFERRED) }]);
+        assert_eq!(
+            rows,
+            [Row { prefix_origin: 1, suffix_origin: 1, valid: 2, preferred: 2, ..row(dad::PREFERRED) }]
+        );
         assert_eq!(table.rows(&[lease], false)[0].valid, 3, "does not count down");
         assert!(table.rows(&[], true).is_empty());
         assert_eq!(table.rows(&[lease], true), [foreign(&lease)], "another one that looks the same");

@@ -32,6 +32,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const EACH: u32 = 24;
 /// Echoes that may be out for all.
 const MOST: usize = 128;
+/// Threads that are ready beforehand.
+const SPARE: usize = 8;
 
 /// Why a socket could not be opened; nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +96,7 @@ impl EchoSocket {
     pub fn send_through(&self, interface: u32, to: IpAddr, message: &[u8]) -> io::Result<()> {
         let request = Request::parse(to, message).ok_or(io::ErrorKind::InvalidInput)?;
         let (pool, out) =
-            self.workshop.get_or_init(|| (Pool::new("echo", MOST), Arc::new(Out::default())));
+            self.workshop.get_or_init(|| (Pool::new("echo", MOST, SPARE), Arc::new(Out::default())));
         let mut waiting = lock(out);
         if waiting.get(&to).is_some_and(|out| *out >= EACH) {
             return Err(io::ErrorKind::WouldBlock.into());
