@@ -308,6 +308,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "wine answers on some hosts only; crates/lab asks in another way"]
     fn this_machine_answers() {
         let socket = EchoSocket::open_v4().unwrap();
         let to = IpAddr::from(Ipv4Addr::LOCALHOST);

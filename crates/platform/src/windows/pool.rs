@@ -33,8 +33,10 @@ struct Shared {
 struct State {
     jobs: VecDeque<Job>,
     threads: usize,
-    /// Threads that have no job, those that are just being started included.
+    /// Threads that have no job and will look for one.
     free: usize,
+    /// Threads that have one.
+    busy: usize,
     /// The thread that keeps some free has been started.
     kept: bool,
     ended: bool,
@@ -65,8 +67,9 @@ impl Pool {
             if state.threads >= self.shared.most {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Shared::spawn(&self.shared, &mut state)
-                .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+            Shared::spawn(&self.shared, true).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+            state.threads += 1;
+            state.free += 1;
         }
         state.jobs.push_back(Box::new(job));
         self.shared.work.notify_one();
@@ -95,30 +98,40 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Threads that are just being started count too.
     fn is_short(&self, state: &State) -> bool {
-        state.threads < self.most && state.free < state.jobs.len() + self.spare
+        state.threads < self.most && state.threads - state.busy < state.jobs.len() + self.spare
     }
 
-    fn spawn(shared: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    /// Starts a thread, which counts itself as free when it runs if nobody has done so.
+    fn spawn(shared: &Arc<Self>, counted: bool) -> io::Result<()> {
         let works = Arc::clone(shared);
         let thread = std::thread::Builder::new().name(shared.name.into()).stack_size(STACK);
-        thread.spawn(move || works.work())?;
-        state.threads += 1;
-        state.free += 1;
-        Ok(())
+        thread
+            .spawn(move || {
+                if !counted {
+                    works.lock().free += 1;
+                }
+                works.work();
+            })
+            .map(drop)
     }
 
-    /// Starts threads until enough are free, one at a time, so that nobody waits for it for long.
+    /// Starts threads until enough are free. Not under the lock, for which somebody in a hurry may be waiting.
     fn keep(shared: &Arc<Self>) {
         let mut state = shared.lock();
         while !state.ended {
-            if shared.is_short(&state) && Self::spawn(shared, &mut state).is_ok() {
+            if shared.is_short(&state) {
+                state.threads += 1;
                 drop(state);
-                std::thread::yield_now();
+                let started = Self::spawn(shared, false).is_ok();
                 state = shared.lock();
-            } else {
-                state = shared.short.wait(state).unwrap_or_else(PoisonError::into_inner);
+                if started {
+                    continue;
+                }
+                state.threads -= 1;
             }
+            state = shared.short.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -130,9 +143,11 @@ impl Shared {
             }
             if let Some(job) = state.jobs.pop_front() {
                 state.free -= 1;
+                state.busy += 1;
                 drop(state);
                 job();
                 state = self.lock();
+                state.busy -= 1;
                 state.free += 1;
             } else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
