@@ -306,23 +306,4 @@ mod tests {
         assert_eq!(Request::parse(to, &[8, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(Request::parse(to, &[128, 0, 0, 0]), None);
     }
-
-    #[test]
-    #[ignore = "wine answers on some hosts only; crates/lab asks in another way"]
-    fn this_machine_answers() {
-        let socket = EchoSocket::open_v4().unwrap();
-        let to = IpAddr::from(Ipv4Addr::LOCALHOST);
-        socket.send(to, &[8, 0, 0, 0, 0x12, 0x34, 0, 7]).unwrap();
-        let begun = std::time::Instant::now();
-        let mut buffer = [0; 64];
-        loop {
-            if let Some((from, length)) = socket.receive(&mut buffer).unwrap() {
-                assert_eq!((from, length), (to, 28));
-                assert_eq!(buffer[24..28], [0x12, 0x34, 0, 7]);
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "no answer");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
 }
