@@ -26,6 +26,8 @@ tests![
     a_lease_ends_without_the_program,
     a_lease_may_be_without_end,
     a_change_from_outside_is_told,
+    a_change_is_found_where_the_system_does_not_tell,
+    what_windows_documents_as_wrong_is_refused,
     without_the_agent_nothing_works,
     without_the_stand_in_nothing_works,
 ];
@@ -298,6 +300,55 @@ fn a_change_from_outside_is_told() {
     bench.alpha.add_route("0.0.0.0/0", "192.0.2.12").unwrap();
     told(" Route");
     process.kill(Signal::SIGKILL).unwrap();
+}
+
+/// Wine's own functions say that they will tell, and do not.
+fn a_change_is_found_where_the_system_does_not_tell() {
+    let bench = Bench::new();
+    let process = bench.start(Tables::Wine, &["watch", "60"]);
+    let watches = process.wait_line(soon(), |line| line.text == "watching");
+    assert!(watches.is_some(), "{:?}", process.lines());
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    bench.alpha.add_address("192.0.2.100/32").unwrap();
+    assert!(process.wait_line(soon(), |line| line.text.contains("AddressAdded")).is_some());
+    println!("after {:?}", begun.elapsed());
+    process.kill(Signal::SIGKILL).unwrap();
+}
+
+fn what_windows_documents_as_wrong_is_refused() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let (code, text) = bench.run(&["strict", "eth0", VIP]);
+    let expected = "\
+        no row: 87\n\
+        not initialised: 87\n\
+        no interface: 87\n\
+        no family: 87\n\
+        preferred longer than valid: 87\n\
+        one origin unchanged: 87\n\
+        prefix too long: 87\n\
+        unknown interface: 1168\n\
+        unknown LUID beside a known index: 1168\n\
+        get what is not there: 1168\n\
+        set what is not there: 1168\n\
+        delete what is not there: 1168\n\
+        known LUID beside an unknown index: 0\n\
+        once more: 5010\n\
+        get: 0\n\
+        skip true dad 4 length 32\n\
+        set: 0\n\
+        get: 0\n\
+        valid 60 preferred 50 skip false\n\
+        ask in the name of another: 1168\n\
+        ask on an unknown interface: 1168\n\
+        ask in its name: 0\n\
+        neighbours 1\n\
+        flush: 0\n\
+        neighbours 0\n\
+        delete: 0";
+    assert_eq!((code, text.as_str()), (Some(0), expected));
+    assert!(bench.has_none(VIP));
 }
 
 fn without_the_agent_nothing_works() {

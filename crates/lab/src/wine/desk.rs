@@ -151,6 +151,8 @@ impl Desk {
     fn put(&self, row: &Row) -> std::result::Result<(), u32> {
         let (valid, preferred) =
             if self.habits.counts_down { (row.valid, row.preferred) } else { (u32::MAX, u32::MAX) };
+        // What comes nearest to SkipAsSource here.
+        let preferred = if row.skip_as_source { 0 } else { preferred };
         self.route().lease_address(row.interface, row.network, valid, preferred).map_err(refused)
     }
 

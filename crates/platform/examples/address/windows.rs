@@ -7,6 +7,7 @@
 //! address announce INTERFACE ADDRESS
 //! address echo ADDRESS
 //! address watch SECONDS
+//! address strict INTERFACE ADDRESS           what the system refuses: the codes of calls that are wrong
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,6 +19,9 @@ use vipdrift_platform::echo::EchoSocket;
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::links::{Link, find};
 use vipdrift_platform::watch::Watch;
+
+#[path = "strict.rs"]
+mod strict;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -76,6 +80,9 @@ fn run(words: &[&str]) -> Outcome {
             socket.send(link.index, &announcement(link.mac.unwrap_or_default(), address.parse()?))?;
             std::thread::sleep(Duration::from_millis(500));
             println!("announced");
+        }
+        ["strict", interface, address] => {
+            strict::strict(&link(&mut kernel, interface)?, address.parse()?);
         }
         ["echo", address] => echo(address.parse()?)?,
         ["watch", seconds] => {
