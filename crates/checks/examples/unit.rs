@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use vipdrift_checks::{Check, Probe, Tools, run};
+use vipdrift_checks::{Check, Managed, Probe, Tools, run};
 
 const SOON: Duration = Duration::from_secs(20);
 const UNIT: &str = "thing.service";
@@ -23,7 +23,7 @@ fn systemctl(arguments: &str) {
 fn watch(unit: &str) -> impl FnMut(bool) -> String {
     // One look in an hour: all that comes sooner has been told by systemd.
     let check = Check {
-        probe: Probe::Unit(unit.to_owned()),
+        probe: Probe::Managed(Managed { unit: Some(unit.to_owned()), service: None }),
         interval: Duration::from_secs(3600),
         timeout: Duration::from_secs(5),
         fall: 1,

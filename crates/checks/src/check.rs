@@ -35,8 +35,8 @@ pub enum Probe {
     Exec(Exec),
     /// A process runs.
     Process(Subject),
-    /// A systemd unit is active.
-    Unit(String),
+    /// Whatever manages the services of this system has it running.
+    Managed(Managed),
     /// A file is there and can be read.
     File(PathBuf),
     /// A machine answers an ICMP echo request.
@@ -49,8 +49,17 @@ impl Probe {
     /// It is told of a change when it happens.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        matches!(self, Self::Process(_) | Self::Unit(_))
+        matches!(self, Self::Process(_) | Self::Managed(_))
     }
+}
+
+/// A service by the name that its manager knows it by. Nodes of different systems may look at the same one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Managed {
+    /// systemd's, on Linux.
+    pub unit: Option<String>,
+    /// That of the service control manager, on Windows.
+    pub service: Option<String>,
 }
 
 /// An HTTP or HTTPS request.

@@ -1,30 +1,23 @@
 //! Does a program end with status 0?
 //!
-//! It runs in a process group of its own, and nothing of that group is left when the look is over: neither what it left
-//! behind nor, after the timeout, the program itself.
+//! It runs in a group of its own, and nothing of that group is left when the look is over: neither what it left behind
+//! nor, after the timeout, the program itself.
 
-use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, timeout_at};
 use vipdrift_platform::error::plain;
-use vipdrift_platform::process;
-use vipdrift_platform::readable::Readable;
 
 use crate::check::Exec;
 use crate::output::{KEPT, Outcome};
 use crate::slot::Slot;
 
-/// What a pipe takes at once, with the system's ordinary limits.
-const PIPE: usize = 32 * 1024;
-/// Where programs that a program names are looked for.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+#[cfg(unix)]
+#[path = "exec/unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "exec/windows.rs"]
+mod system;
 
 /// Runs it as a check, for `limit` at most: nothing of it is left.
 pub(crate) async fn look(exec: &Exec, slot: &Slot, limit: Duration) -> Outcome {
@@ -52,9 +45,9 @@ pub enum Rest {
 pub async fn run_program(exec: &Exec, slot: &Slot, input: Vec<u8>, limit: Duration, rest: Rest) -> Outcome {
     let deadline = Instant::now() + limit;
     let program = exec.command.first().cloned().unwrap_or_default();
-    let command = command(exec);
+    let exec = exec.clone();
     // One that is not waited for any more is dropped when it has started, which ends it.
-    let started = match timeout_at(deadline, slot.take(move || start(command, &input))).await {
+    let started = match timeout_at(deadline, slot.take(move || system::start(&exec, &input))).await {
         Ok(Ok(started)) => started,
         Ok(Err(why)) => return Outcome::bad(format!("cannot start {program}: {why}")),
         Err(_) => return Outcome::bad(format!("{program} did not start within {}", show(limit))),
@@ -73,17 +66,36 @@ pub async fn run_program(exec: &Exec, slot: &Slot, input: Vec<u8>, limit: Durati
     }
 }
 
-fn judge(status: ExitStatus, output: &[u8]) -> Outcome {
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    #[cfg(unix)]
+    Signal(i32),
+}
+
+fn judge(end: End, output: &[u8]) -> Outcome {
     let first = String::from_utf8_lossy(output);
     let line = first.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     let line: String = line.chars().filter(|c| !c.is_control()).take(120).collect();
     let said = if line.is_empty() { String::new() } else { format!(": {line}") };
-    let outcome = match (status.code(), status.signal()) {
-        (Some(0), _) => Outcome::good(format!("exit status 0{said}")),
-        (Some(code), _) => Outcome::bad(format!("exit status {code}{said}")),
-        (None, signal) => Outcome::bad(format!("killed by signal {}{said}", signal.unwrap_or_default())),
+    let outcome = match end {
+        End::Status(0) => Outcome::good(format!("exit status 0{said}")),
+        End::Status(code) => Outcome::bad(format!("exit status {code}{said}")),
+        #[cfg(unix)]
+        End::Signal(signal) => Outcome::bad(format!("killed by signal {signal}{said}")),
     };
     outcome.with(output)
+}
+
+/// Keeps the end of what a program says.
+fn keep(kept: &mut Vec<u8>, said: &[u8]) {
+    kept.extend_from_slice(said);
+    if kept.len() > 2 * KEPT {
+        kept.drain(..kept.len() - KEPT);
+    }
 }
 
 fn show(span: Duration) -> String {
@@ -94,115 +106,11 @@ fn show(span: Duration) -> String {
     }
 }
 
-fn command(exec: &Exec) -> Command {
-    let mut words = exec.command.iter();
-    let mut command = Command::new(words.next().map_or("", String::as_str));
-    command.args(words).env_clear().env("PATH", PATH).envs(exec.environment.iter().cloned());
-    command.current_dir("/").stdin(Stdio::null()).process_group(0);
-    if let Some(account) = &exec.account {
-        command.uid(account.uid).gid(account.gid);
-    }
-    process::end_with_parent(&mut command);
-    command
-}
-
-fn start(mut command: Command, input: &[u8]) -> io::Result<Running> {
-    let (output, said) = io::pipe()?;
-    command.stdout(said.try_clone()?).stderr(said);
-    if !input.is_empty() {
-        let (read, mut write) = io::pipe()?;
-        // A pipe takes that much at once (pipe(7)), so this waits for nobody.
-        write.write_all(&input[..input.len().min(PIPE)])?;
-        command.stdin(read);
-    }
-    let child = command.spawn()?;
-    // The command holds the other end of the pipe.
-    drop(command);
-    let mut running = Running { child, pidfd: None, output: Some(output.into()), over: false };
-    running.pidfd = Some(process::watch(running.child.id())?);
-    Ok(running)
-}
-
-/// A program that runs, and its process group. Dropping it kills both.
-struct Running {
-    child: Child,
-    pidfd: Option<OwnedFd>,
-    output: Option<OwnedFd>,
-    over: bool,
-}
-
-impl Running {
-    /// Waits for its end, whoever else may hold its output open.
-    async fn end(&mut self, kept: &mut Vec<u8>, rest: Rest) -> io::Result<ExitStatus> {
-        let pidfd = self.pidfd.take().ok_or(io::ErrorKind::InvalidInput)?;
-        let pidfd = Readable::new(pidfd)?;
-        let output = self.output.take().ok_or(io::ErrorKind::InvalidInput)?;
-        let output = Receiver::from_owned_fd(output)?;
-        let mut open = true;
-        loop {
-            tokio::select! {
-                ended = pidfd.stays() => {
-                    ended?;
-                    break;
-                }
-                ready = output.readable(), if open => {
-                    ready?;
-                    open = read(&output, kept);
-                }
-            }
-        }
-        read(&output, kept);
-        self.over = true;
-        // Its id is its own until it is reaped, and so is that of its group.
-        if rest == Rest::Ends {
-            self.kill();
-        }
-        self.child.wait()
-    }
-
-    fn kill(&self) {
-        if let Ok(group) = i32::try_from(self.child.id()) {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.over {
-            self.kill();
-            // One that the kernel cannot end at once is left as a zombie rather than waited for.
-            for _ in 0..20 {
-                if !matches!(self.child.try_wait(), Ok(None)) {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-}
-
-/// Reads what is there. False when nothing more will come.
-fn read(output: &Receiver, kept: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 4096];
-    // A program that writes faster than this reads must not keep it here.
-    for _ in 0..64 {
-        match output.try_read(&mut buffer) {
-            Ok(0) => return false,
-            Ok(length) => {
-                kept.extend_from_slice(&buffer[..length]);
-                if kept.len() > 2 * KEPT {
-                    kept.drain(..kept.len() - KEPT);
-                }
-            }
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-        }
-    }
-    true
-}
-
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
+    use nix::sys::signal::Signal;
+
     use super::*;
 
     fn sh(script: &str) -> Exec {

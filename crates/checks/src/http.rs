@@ -1,7 +1,6 @@
 //! Is an HTTP request answered as expected?
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body, Bytes};
@@ -9,18 +8,15 @@ use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use regex::Regex;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use vipdrift_platform::error::plain;
 
 use crate::check::Http;
 use crate::output::Outcome;
 use crate::slot::Slot;
-use crate::tls;
+use crate::tls::Tls;
 
 /// A body is read so far, in bytes.
 const LONGEST: usize = 256 * 1024;
@@ -30,7 +26,7 @@ pub(crate) struct Asker {
     http: Http,
     uri: Uri,
     body: Option<Regex>,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
     slot: Slot,
 }
 
@@ -68,18 +64,16 @@ impl Asker {
         if !secure {
             return self.talk(stream).await;
         }
-        let config = match &self.tls {
-            Some(config) => Arc::clone(config),
+        let tls = match &self.tls {
+            Some(tls) => tls.clone(),
             None => {
                 let http = self.http.clone();
-                let config = self.slot.take(move || tls::config(&http)).await??;
-                Arc::clone(self.tls.insert(config))
+                let tls = self.slot.take(move || Tls::new(&http)).await??;
+                self.tls.insert(tls).clone()
             }
         };
-        let named = self.http.host.as_deref().map_or(host.as_str(), without_port);
-        let name = ServerName::try_from(named.to_owned()).map_err(|error| format!("{named}: {error}"))?;
-        let stream = TlsConnector::from(config).connect(name, stream).await;
-        self.talk(stream.map_err(|error| format!("TLS with {named}: {}", plain(&error)))?).await
+        let named = self.http.host.as_deref().map_or(host.as_str(), without_port).to_owned();
+        self.talk(tls.connect(&named, stream).await?).await
     }
 
     async fn talk(

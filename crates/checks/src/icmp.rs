@@ -51,9 +51,7 @@ impl Pinger {
     /// The sockets cannot be waited for.
     pub async fn listen(self: Arc<Self>) -> io::Result<()> {
         let wait = |socket: &Option<EchoSocket>| -> io::Result<Option<Readable>> {
-            let socket = socket.as_ref().map(std::os::fd::AsFd::as_fd);
-            let copy = socket.map(|socket| socket.try_clone_to_owned()).transpose()?;
-            copy.map(Readable::new).transpose()
+            socket.as_ref().map(Readable::of).transpose()
         };
         let (v4, v6) = (wait(&self.v4)?, wait(&self.v6)?);
         loop {

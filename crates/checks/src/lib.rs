@@ -9,6 +9,12 @@ mod exec;
 mod file;
 mod http;
 mod icmp;
+#[cfg(unix)]
+#[path = "unit.rs"]
+mod managed;
+#[cfg(windows)]
+#[path = "service.rs"]
+mod managed;
 mod output;
 mod process;
 mod run;
@@ -16,9 +22,8 @@ mod slot;
 mod tally;
 mod tcp;
 mod tls;
-mod unit;
 
-pub use check::{Account, Check, Exec, Http, Probe, Subject};
+pub use check::{Account, Check, Exec, Http, Managed, Probe, Subject};
 pub use exec::{Rest, run_program};
 pub use icmp::Pinger;
 pub use output::Outcome;

@@ -1,4 +1,4 @@
-//! Does a process run? Its end is told by the kernel (pidfd_open(2)) the moment it happens; that one has begun is found
+//! Does a process run? Its end is told by the system (pidfd_open(2), a handle) the moment it happens; that one has begun is found
 //! by looking.
 
 use std::fs;
@@ -13,10 +13,17 @@ use crate::check::Subject;
 use crate::output::Outcome;
 use crate::slot::Slot;
 
+#[cfg(unix)]
+#[path = "process/linux.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "process/windows.rs"]
+mod system;
+
+use system::{lives, named};
+
 /// More of one name are not watched; one of them that lives is enough.
 const MOST: usize = 64;
-/// The kernel keeps so much of a name.
-const COMM: usize = 15;
 
 /// Processes that are watched.
 #[derive(Default)]
@@ -82,7 +89,7 @@ fn find(subject: &Subject) -> Result<Vec<u32>, String> {
     match subject {
         Subject::InFile(path) => in_file(path),
         Subject::Named(name) => {
-            named(name).map_err(|error| format!("cannot look at /proc: {}", plain(&error)))
+            named(name).map_err(|error| format!("cannot look at the processes: {}", plain(&error)))
         }
     }
 }
@@ -96,45 +103,13 @@ fn in_file(path: &Path) -> Result<Vec<u32>, String> {
     Ok(if lives(pid) { vec![pid] } else { vec![] })
 }
 
-fn named(name: &str) -> io::Result<Vec<u32>> {
-    let mut found = Vec::new();
-    let short: String = name.bytes().take(COMM).map(char::from).collect();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let comm = comm.trim_end_matches('\n');
-        // Longer names are cut in one file and whole in the other.
-        let is_it = comm == short && name.len() <= COMM || program(pid).as_deref() == Some(name);
-        if !is_it {
-            continue;
-        }
-        if lives(pid) {
-            found.push(pid);
-        }
-    }
-    Ok(found)
-}
-
-/// The last part of what it was started as.
-fn program(pid: u32) -> Option<String> {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let first = line.split(|byte| *byte == 0).next()?;
-    let name = first.rsplit(|byte| *byte == b'/').next()?;
-    String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty())
-}
-
-/// It is there and no zombie (proc(5): the state follows the name in brackets).
-fn lives(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X' | 'x'))
-}
-
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
+    use super::system::program;
     use super::*;
 
     struct Sleeper(Child);

@@ -12,7 +12,7 @@ use crate::icmp::Pinger;
 use crate::output::Outcome;
 use crate::slot::Slot;
 use crate::tally::Tally;
-use crate::{exec, file, process, tcp, unit};
+use crate::{exec, file, managed, process, tcp};
 
 /// Results that change nothing are reported this often, for those who look.
 const NEWS: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ enum Eye {
     Http(Box<Asker>),
     Exec(crate::check::Exec, Slot),
     Process(crate::check::Subject, process::Watched),
-    Unit(String, Box<unit::Watched>),
+    Managed(String, Box<managed::Watched>),
     File(std::path::PathBuf, Slot),
     Icmp(std::net::IpAddr, Arc<Pinger>),
     /// It cannot look at all.
@@ -64,7 +64,10 @@ impl Eye {
             },
             Probe::Exec(exec) => Self::Exec(exec.clone(), Slot::default()),
             Probe::Process(subject) => Self::Process(subject.clone(), process::Watched::default()),
-            Probe::Unit(name) => Self::Unit(name.clone(), Box::default()),
+            Probe::Managed(both) => match managed::name(both) {
+                Ok(name) => Self::Managed(name.to_owned(), Box::default()),
+                Err(why) => Self::Blind(why),
+            },
             Probe::File(path) => Self::File(path.clone(), Slot::default()),
             Probe::Impossible(why) => Self::Blind(why.clone()),
             Probe::Icmp(address) => match &tools.pinger {
@@ -82,7 +85,7 @@ impl Eye {
                 Self::Http(asker) => asker.look().await,
                 Self::Exec(exec, slot) => exec::look(exec, slot, limit).await,
                 Self::Process(subject, watched) => watched.look(subject).await,
-                Self::Unit(name, watched) => watched.look(name).await,
+                Self::Managed(name, watched) => watched.look(name).await,
                 Self::File(path, slot) => {
                     let wanted = path.clone();
                     let look = slot.take(move || file::look(&wanted)).await;
@@ -101,7 +104,7 @@ impl Eye {
     async fn stirred(&mut self) {
         match self {
             Self::Process(_, watched) => watched.ended().await,
-            Self::Unit(_, watched) => watched.changed().await,
+            Self::Managed(_, watched) => watched.changed().await,
             _ => std::future::pending().await,
         }
     }

@@ -5,7 +5,16 @@ use zbus::fdo::{PropertiesChangedStream, PropertiesProxy};
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath, proxy};
 
+use crate::check::Managed;
 use crate::output::Outcome;
+
+/// The name that counts on this system.
+///
+/// # Errors
+/// In a line: there is none.
+pub(crate) fn name(managed: &Managed) -> Result<&str, String> {
+    managed.unit.as_deref().ok_or_else(|| "no `unit` is named, and this is Linux".to_owned())
+}
 
 #[proxy(
     interface = "org.freedesktop.systemd1.Manager",

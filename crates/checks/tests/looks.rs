@@ -1,4 +1,5 @@
 //! Checks against real servers on loopback, real files and real processes.
+#![cfg(unix)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

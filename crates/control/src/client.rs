@@ -1,7 +1,7 @@
 //! The other side of the socket: what the command line uses.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -11,7 +11,6 @@ use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
 use crate::events::{Events, EventsRequest};
 use crate::request::{Done, Drill, DrillRequest, Failed, NodeRequest, RestartRequest, SwitchoverRequest};
@@ -153,7 +152,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let broken = |error: &dyn std::error::Error| ClientError::Broken(error.to_string());
-        let stream = UnixStream::connect(&self.socket).await.map_err(ClientError::Unreachable)?;
+        let stream = connect(&self.socket).await.map_err(ClientError::Unreachable)?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
         let driver = tokio::spawn(connection);
@@ -173,5 +172,28 @@ impl Client {
         let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
         driver.abort();
         Ok((status, body.map_err(|e| ClientError::Broken(e.to_string()))?.to_bytes()))
+    }
+}
+
+#[cfg(unix)]
+async fn connect(socket: &Path) -> std::io::Result<tokio::net::UnixStream> {
+    tokio::net::UnixStream::connect(socket).await
+}
+
+/// To a named pipe. Waits while all its instances are taken: the caller has a limit.
+#[cfg(windows)]
+async fn connect(pipe: &Path) -> std::io::Result<tokio::net::windows::named_pipe::NamedPipeClient> {
+    /// ERROR_PIPE_BUSY.
+    const BUSY: i32 = 231;
+    /// SECURITY_IDENTIFICATION: whoever serves the pipe may know who asks, and not act in his name.
+    const IDENTIFICATION: u32 = 0x0001_0000;
+    loop {
+        let mut options = tokio::net::windows::named_pipe::ClientOptions::new();
+        match options.security_qos_flags(IDENTIFICATION).open(pipe) {
+            Err(error) if error.raw_os_error() == Some(BUSY) => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
     }
 }

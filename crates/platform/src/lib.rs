@@ -17,7 +17,9 @@ use linux as system;
 #[cfg(windows)]
 use windows as system;
 
+#[cfg(windows)]
+pub use system::tasks;
 pub use system::{
     addresses, clock, datagrams, descriptor, echo, endpoint, file, frames, journal, links, pipe, poll,
-    process, readable, realtime, sandbox, watch,
+    privileges, process, readable, realtime, sandbox, watch,
 };

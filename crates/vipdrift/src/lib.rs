@@ -3,6 +3,7 @@
 mod brain;
 mod cli;
 mod config;
+#[cfg(target_os = "linux")]
 mod demo;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -12,9 +13,10 @@ mod journal;
 mod keeper;
 mod log;
 mod message;
-mod privileges;
+mod place;
 mod runner;
 mod state;
+#[cfg(target_os = "linux")]
 pub mod trial;
 
 /// Reads the arguments and does what they say. Makes no thread and opens nothing before it has dispatched: parts of

@@ -187,6 +187,7 @@ impl Writer {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::net::UnixDatagram;
 

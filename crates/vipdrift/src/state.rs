@@ -7,9 +7,6 @@ use vipdrift_core::Drained;
 use vipdrift_platform::file::write_all_at;
 use vipdrift_wire::heartbeat::GroupId;
 
-/// Where the state is kept unless `--state-dir` says otherwise.
-pub(crate) const DEFAULT_FOLDER: &str = "/var/lib/vipdrift";
-
 /// More of the file than this is not looked at, in bytes: the names of a thousand groups.
 pub(crate) const LONGEST: u64 = 128 * 1024;
 

@@ -3,7 +3,7 @@
 //!
 //! The calls below are passed on, one line of text each, to an agent in the same network namespace
 //! (`crates/lab/src/wine`), which answers as Windows documents it. All others are forwarded to wine's own DLL, copied as
-//! `wiphlpapi.dll` (see `wine/build.sh`). Without an agent every call fails with `ERROR_GEN_FAILURE`.
+//! `wiphlpapi.dll` (see `xtask/src/windows/forwarders.rs`). Without an agent every call fails with `ERROR_GEN_FAILURE`.
 
 mod addresses;
 mod agent;

@@ -30,6 +30,7 @@ mod neighborhood;
 mod news;
 mod packet;
 mod ping;
+mod prefix;
 mod request;
 mod table;
 
@@ -43,6 +44,8 @@ use std::thread::JoinHandle;
 use crate::error::{Result, While};
 use crate::host::Host;
 use desk::Desk;
+
+pub use prefix::{WineHost, program, template};
 
 /// Where the DLL looks for the agent unless `VIPDRIFT_WINE_AGENT` names another port.
 pub const PORT: u16 = 20_910;

@@ -45,7 +45,7 @@ pub fn listen(path: &Path, group: Option<u32>) -> Result<Listener, Error> {
         if !about.file_type().is_socket() {
             return Err(Error::Occupied);
         }
-        if UnixStream::connect(path).is_ok() {
+        if answers(path) {
             return Err(Error::InUse);
         }
         std::fs::remove_file(path)?;
@@ -60,6 +60,12 @@ pub fn listen(path: &Path, group: Option<u32>) -> Result<Listener, Error> {
         .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o660)));
     ready.inspect_err(|_| remove(path))?;
     Ok(Listener { socket })
+}
+
+/// Whether somebody listens there. Waits for nobody.
+#[must_use]
+pub fn answers(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
 }
 
 /// Removes the file of a socket on which nobody is to listen any more.

@@ -13,6 +13,7 @@ pub mod links;
 mod netlink;
 pub mod pipe;
 pub mod poll;
+pub mod privileges;
 pub mod process;
 pub mod readable;
 pub mod realtime;

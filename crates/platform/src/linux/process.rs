@@ -93,26 +93,52 @@ pub fn spawn(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> R
     }
 }
 
-/// Puts another program in the place of this one (execve(2)): same process, same children, same standard output and error; of
-/// all other descriptors exactly the `inherit`ed ones, under the same numbers. Signals that are blocked stay so, and those that
-/// wait are there for what comes: one that is to end the process must not end it half-way. This thread is scheduled like
-/// any other. Answers only if that fails.
-pub fn replace(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> Error {
-    let numbers: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
-    let failed = |source| Error::Start { program: program.display().to_string(), source };
-    // What comes asks for its own.
-    super::realtime::ordinary();
-    if let Err(error) = keep_open(&numbers) {
-        return failed(error);
+/// What is left to the program that comes in the place of this one.
+#[derive(Debug, Default)]
+pub struct Handover<'d> {
+    inherit: Vec<BorrowedFd<'d>>,
+}
+
+impl<'d> Handover<'d> {
+    /// Nothing so far.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self::default())
     }
-    let error = Command::new(program).args(args).exec();
-    // Trying has made a closed pipe deadly.
-    // SAFETY: sets how this process takes one signal; no handler is involved.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    for fd in inherit {
-        let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+
+    /// Adds something; under which number it will be found with [`inherited`].
+    ///
+    /// # Errors
+    /// None here.
+    pub fn add(&mut self, what: &'d (impl AsFd + ?Sized)) -> io::Result<RawFd> {
+        let fd = what.as_fd();
+        self.inherit.push(fd);
+        Ok(fd.as_raw_fd())
     }
-    failed(error)
+
+    /// Puts another program in the place of this one (execve(2)): same process, same children, same standard output and
+    /// error; of all other descriptors exactly those that were added, under the same numbers. Signals that are blocked stay
+    /// so, and those that wait are there for what comes: one that is to end the process must not end it half-way. This
+    /// thread is scheduled like any other. Answers only if that fails.
+    pub fn replace(self, program: &Path, args: &[OsString]) -> Error {
+        let numbers: Vec<RawFd> = self.inherit.iter().map(AsRawFd::as_raw_fd).collect();
+        let failed = |source| Error::Start { program: program.display().to_string(), source };
+        // What comes asks for its own.
+        super::realtime::ordinary();
+        if let Err(error) = keep_open(&numbers) {
+            return failed(error);
+        }
+        let error = Command::new(program).args(args).exec();
+        // Trying has made a closed pipe deadly.
+        // SAFETY: sets how this process takes one signal; no handler is involved.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+        for fd in self.inherit {
+            let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        }
+        failed(error)
+    }
 }
 
 /// A child of this process that an earlier program in its place has started: to be reaped.
@@ -184,6 +210,12 @@ pub fn end_with_parent(command: &mut Command) {
             Ok(())
         });
     }
+}
+
+/// Has this process woken up, should it be stopped, when its parent dies (prctl(2), `PR_SET_PDEATHSIG`). Forgotten by the
+/// kernel when privileges change.
+pub fn wake_when_orphaned() {
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a descriptor")]

@@ -59,6 +59,24 @@ pub fn account(name: &str) -> Result<Option<Account>, Error> {
     Ok(found.map(|user| Account { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }
 
+/// The id of the group of this name. Asks the system's name service, which may take its time.
+#[must_use]
+pub fn group(name: &str) -> Option<u32> {
+    nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+/// This process may become another user, as far as that is a matter of who it is.
+#[must_use]
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// The user that this process is, by number.
+#[must_use]
+pub fn user() -> u32 {
+    geteuid().as_raw()
+}
+
 /// Becomes `account`, with its group and no others, then drops all capabilities from every set, for good:
 /// `no_new_privs` keeps later programs from getting any (prctl(2)). The user stays where there is no account, where the
 /// process is not root, and where root may not change it (a user namespace that lacks that user, a container without

@@ -75,7 +75,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         .map_err(|error| format!("will not serve with privileges that it cannot give up: {error}"))?;
     // A stopped brain whose keeper dies must wake up to notice, or it would hold the sockets for ever. Forgotten by the
     // kernel when privileges change, so not before.
-    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT);
+    process::wake_when_orphaned();
     let log = Log::start(&config.cluster.name, &setup.node)
         .map_err(|error| format!("cannot make a thread: {error}"))?;
     let wake = Arc::new(Wake::new().map_err(|error| error.to_string())?);

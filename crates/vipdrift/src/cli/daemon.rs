@@ -7,7 +7,7 @@ use vipdrift_control::{
     Client, ClientError, DrillRequest, NodeRequest, RestartRequest, Status, SwitchoverRequest,
 };
 
-use super::{NOT_DONE, UNREACHABLE, Where, fail, refused, text};
+use super::{NOT_DONE, UNREACHABLE, Where, config_file, fail, refused, text};
 use crate::config::{self, plain};
 
 /// For answers that cost nothing.
@@ -147,7 +147,7 @@ pub(super) fn socket(place: &Where) -> Result<PathBuf, u8> {
     if let Some(socket) = &place.socket {
         return Ok(socket.clone());
     }
-    let file = place.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
+    let file = &config_file(place.config.clone());
     if place.config.is_none() && !file.exists() {
         return Ok(config::DEFAULT_SOCKET.into());
     }

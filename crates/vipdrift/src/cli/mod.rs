@@ -7,6 +7,9 @@ mod events;
 mod key;
 mod manual;
 mod replay;
+mod selftest;
+#[cfg(windows)]
+mod service;
 mod table;
 mod text;
 mod top;
@@ -14,7 +17,7 @@ mod top;
 #[cfg(feature = "fuzzing")]
 pub(crate) use text::status as status_text;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -23,8 +26,8 @@ use vipdrift_platform::descriptor::Number;
 use crate::brain::{self, Inherited};
 use crate::config;
 use crate::keeper::{self, NotStarted};
+use crate::place;
 use crate::runner;
-use crate::state;
 
 /// Done.
 const DONE: u8 = 0;
@@ -149,6 +152,14 @@ enum Command {
                             nodes. Whatever is shown, all is compared; where record and replay differ, the first \
                             place is told and the exit status is 1.")]
     Replay(Replay),
+    /// Measure what this system really does with addresses: mounts a free one on an interface, and takes it off
+    #[command(after_help = "Examples:\n  vipdrift selftest --interface eth0 --address 192.0.2.200/24\n  \
+                            vipdrift selftest --interface \"Ethernet 2\" --address 192.0.2.200/24 --known 192.0.2.1 --json\n\n\
+                            It takes half a minute. The address has to be free: it is asked for first. Nothing else on this \
+                            machine is touched, and nothing is left mounted.")]
+    Selftest(selftest::Selftest),
+    #[command(hide = true)]
+    SelftestHold { interface: u32, address: ipnet::IpNet },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  vipdrift completions bash > /etc/bash_completion.d/vipdrift")]
     Completions {
@@ -165,13 +176,19 @@ enum Command {
         out: Option<PathBuf>,
     },
     /// Show a cluster, a client and the main faults on this one machine, in namespaces
+    #[cfg(target_os = "linux")]
     #[command(after_help = "Examples:\n  vipdrift demo\n  vipdrift demo --json\n  \
                             vipdrift demo --runs 20 --fault host_dead --fault graceful_stop")]
     Demo(crate::demo::DemoArgs),
+    /// The daemon as a Windows service: install, uninstall, start, stop
+    #[cfg(windows)]
+    #[command(subcommand)]
+    Service(service::Command),
     #[command(hide = true)]
     Brain { setup: Number, life: Number, pipe: Number },
     #[command(hide = true)]
     Examine { question: Number, answer: Number },
+    #[cfg(target_os = "linux")]
     #[command(hide = true)]
     DemoService { name: String },
     #[command(hide = true)]
@@ -187,8 +204,7 @@ enum Command {
 /// How to find the daemon.
 #[derive(Debug, Args)]
 struct Where {
-    /// Configuration file [default: /etc/vipdrift/vipdrift.toml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = format!("Configuration file [default: {}]", place::CONFIG))]
     config: Option<PathBuf>,
     /// Control socket, instead of the one that the configuration names
     #[arg(long, value_name = "SOCKET")]
@@ -202,9 +218,8 @@ struct Run {
     /// Which node this is, instead of finding out by its addresses
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Folder that keeps what outlives the daemon: what is drained
-    #[arg(long, value_name = "FOLDER", default_value = state::DEFAULT_FOLDER)]
-    state_dir: PathBuf,
+    #[arg(long, value_name = "FOLDER", help = format!("Folder that keeps what outlives the daemon: what is drained [default: {}]", place::STATE))]
+    state_dir: Option<PathBuf>,
     #[arg(long, hide = true)]
     succession: Option<Number>,
 }
@@ -286,6 +301,7 @@ struct Replay {
 /// Reads the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
     let status = match Cli::parse().command {
+        #[cfg(target_os = "linux")]
         Command::Demo(args) => return crate::demo::main(&args),
         Command::Run(args) => run(args),
         Command::Status(args) => daemon::status(&args.place, args.json),
@@ -304,9 +320,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Man { out } => manual::man(out.as_deref()),
         Command::Reload(place) => daemon::reload(&place),
         Command::Restart { keep, place } => daemon::restart(&place, keep),
+        Command::Selftest(args) => selftest::run(&args),
+        Command::SelftestHold { interface, address } => selftest::hold(interface, address),
         Command::Replay(args) => replay::run(&args),
         Command::Drain(args) => daemon::drain(&args.place, args.node, args.group),
         Command::Undrain(args) => daemon::undrain(&args.place, args.node, args.group),
+        #[cfg(windows)]
+        Command::Service(command) => service::main(command),
         Command::Brain { setup, life, pipe } => match brain::run(Inherited { setup, life, pipe }) {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),
@@ -318,6 +338,7 @@ pub(crate) fn main() -> ExitCode {
                 NOT_DONE
             }
         }
+        #[cfg(target_os = "linux")]
         Command::DemoService { name } => match vipdrift_lab::serve_as(&name) {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &why.to_string()),
@@ -337,7 +358,7 @@ fn run(args: Run) -> u8 {
         config: config_file(args.place.config),
         node: args.node,
         socket: args.place.socket,
-        state_folder: args.state_dir,
+        state_folder: args.state_dir.unwrap_or_else(place::state),
         succession: args.succession,
     };
     match keeper::run(&options) {
@@ -370,7 +391,7 @@ fn stay(text: &str) -> Result<std::time::Duration, String> {
 }
 
 fn config_file(named: Option<PathBuf>) -> PathBuf {
-    named.unwrap_or_else(|| Path::new(config::DEFAULT_PATH).to_owned())
+    named.unwrap_or_else(place::config)
 }
 
 /// Says why and answers the exit status.

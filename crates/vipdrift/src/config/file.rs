@@ -12,7 +12,7 @@ use vipdrift_core::{AllUnhealthy, Failback, IsolatedPolicy, OccupiedPolicy, Refe
 
 use super::problem::{Problem, Problems};
 use super::section::Section;
-use super::service::{self, CheckEntry, Hooks};
+use super::service::{self, CheckEntry, Hooks, is_absolute};
 use super::{address, duration, size};
 
 /// The whole file.
@@ -238,7 +238,7 @@ fn journal(section: &Section<'_>) -> Option<Journal> {
             return Ok(None);
         }
         let path = PathBuf::from(text);
-        if path.is_absolute() {
+        if is_absolute(text) {
             Ok(Some(path))
         } else {
             Err("expected the absolute path of a folder, or \"off\"".into())
@@ -380,7 +380,7 @@ fn prefer(section: &Section<'_>) -> Prefer {
 fn control(section: &Section<'_>) -> Control {
     let socket = section.parsed("socket", |text| {
         let path = PathBuf::from(text);
-        if !path.is_absolute() || path.file_name().is_none() {
+        if !is_absolute(text) || path.file_name().is_none() {
             return Err("expected the absolute path of a socket".into());
         }
         // sockaddr_un holds 108 bytes with the terminating zero (unix(7)).

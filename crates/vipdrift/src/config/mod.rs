@@ -46,8 +46,6 @@ pub(crate) use problem::{Refused, nearest};
 pub(crate) use resolve::{HOLD, Resolved, ServiceCheck, names_of_own_addresses};
 pub(crate) use service::Hooks;
 
-/// Where the configuration is unless `--config` says otherwise.
-pub(crate) const DEFAULT_PATH: &str = "/etc/vipdrift/vipdrift.toml";
 /// Where the control socket is unless the configuration or `--socket` says otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = vipdrift_platform::endpoint::DEFAULT;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use vipdrift_checks::{Exec, Http, Probe};
+use vipdrift_checks::{Exec, Http, Managed, Probe};
 use vipdrift_core::{NODES_ORDER, Outline};
 use vipdrift_wire::heartbeat::Setting;
 
@@ -153,7 +153,13 @@ impl Settings {
                 add("user", user);
             }
             Probe::Process(subject) => add("process", subject),
-            Probe::Unit(unit) => add("unit", unit),
+            Probe::Managed(Managed { unit, service }) => {
+                for (key, name) in [("unit", unit), ("service", service)] {
+                    if let Some(name) = name {
+                        add(key, name);
+                    }
+                }
+            }
             Probe::File(path) => add("file", path),
             Probe::Icmp(address) => add("icmp", address),
             // Comes of looking at the machine, never of the file.

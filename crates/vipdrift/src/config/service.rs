@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
-use vipdrift_checks::{Exec, Http, Probe, Subject};
+use vipdrift_checks::{Exec, Http, Managed, Probe, Subject};
 use vipdrift_core::Effect;
 
 use super::file::plain_name;
@@ -51,8 +51,8 @@ impl Hooks {
     }
 }
 
-/// What a check can look at. `service` is for Windows.
-const KINDS: [&str; 8] = ["tcp", "http", "exec", "process", "unit", "file", "icmp", "service"];
+/// What a check can look at. `unit` is for Linux and `service` for Windows; where there are nodes of both, a check names both.
+const KINDS: [&str; 8] = ["tcp", "http", "exec", "process", "unit", "service", "file", "icmp"];
 
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -62,11 +62,12 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) fn check(section: &Section<'_>) -> Option<CheckEntry> {
     let there: Vec<&'static str> = KINDS.into_iter().filter(|kind| section.get(kind).is_some()).collect();
     let probe = match there[..] {
+        ["unit", "service"] | ["unit"] | ["service"] => managed(section),
         [kind] => probe(section, kind),
         [] => {
             section.problems.add(
                 Problem::at(section.at.clone(), "a check has nothing to look at", "no kind of check here")
-                    .help("add one of tcp, http, exec, process, unit, file, icmp: for example http = \"http://127.0.0.1:8080/healthz\""),
+                    .help("add one of tcp, http, exec, process, unit, service, file, icmp: for example http = \"http://127.0.0.1:8080/healthz\""),
             );
             None
         }
@@ -139,41 +140,47 @@ fn probe(section: &Section<'_>, kind: &'static str) -> Option<Probe> {
                 section.parsed("process", |text| match text {
                     "" => Err("expected the name of a process, or the absolute path of a file with its id"
                         .to_owned()),
-                    path if path.starts_with('/') => Ok(Subject::InFile(path.into())),
-                    name if name.contains('/') => Err("a path is absolute, and a name has no `/`".to_owned()),
+                    path if is_absolute(path) => Ok(Subject::InFile(path.into())),
+                    name if name.contains(['/', '\\']) => {
+                        Err("a path is absolute, and a name has no `/`".to_owned())
+                    }
                     name => Ok(Subject::Named(name.to_owned())),
                 });
             subject.map(|subject| Probe::Process(subject.into_inner()))
         }
-        "unit" => {
-            let unit = section.parsed("unit", |text| {
-                // systemd.unit(5): unit names and their types.
-                let known =
-                    ["service", "socket", "target", "mount", "timer", "path", "slice", "scope", "device"];
-                let valid = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-                if text.is_empty() || !text.chars().all(valid) || text.len() > 255 {
-                    return Err("expected the name of a unit, for example \"nginx.service\"".to_owned());
-                }
-                let typed = text.rsplit_once('.').is_some_and(|(_, kind)| known.contains(&kind));
-                Ok(if typed { text.to_owned() } else { format!("{text}.service") })
-            });
-            unit.map(|unit| Probe::Unit(unit.into_inner()))
-        }
         "file" => section.parsed("file", absolute).map(|path| Probe::File(path.into_inner())),
         "icmp" => section.parsed("icmp", address::reference).map(|address| Probe::Icmp(address.into_inner())),
-        _ => {
-            section.problems.add(
-                Problem::at(
-                    section.key_at("service"),
-                    "`service` looks at a Windows service",
-                    "not on this system",
-                )
-                .help("on Linux: unit = \"nginx.service\""),
-            );
-            section.get("service");
-            None
-        }
+        // All kinds are above.
+        _ => None,
     }
+}
+
+/// A service by its manager's name for it.
+fn managed(section: &Section<'_>) -> Option<Probe> {
+    let unit = section.parsed("unit", |text| {
+        // systemd.unit(5): unit names and their types.
+        let known = ["service", "socket", "target", "mount", "timer", "path", "slice", "scope", "device"];
+        let valid = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        if text.is_empty() || !text.chars().all(valid) || text.len() > 255 {
+            return Err("expected the name of a unit, for example \"nginx.service\"".to_owned());
+        }
+        let typed = text.rsplit_once('.').is_some_and(|(_, kind)| known.contains(&kind));
+        Ok(if typed { text.to_owned() } else { format!("{text}.service") })
+    });
+    let service = section.parsed("service", |text| {
+        // CreateServiceW: at most 256 characters, neither slash.
+        let valid = |c: char| !c.is_control() && !"/\\".contains(c);
+        if text.is_empty() || !text.chars().all(valid) || text.chars().count() > 256 {
+            return Err("expected the name of a Windows service, for example \"W3SVC\"".to_owned());
+        }
+        Ok(text.to_owned())
+    });
+    let refused = |key, read: bool| section.get(key).is_some() && !read;
+    if refused("unit", unit.is_some()) || refused("service", service.is_some()) {
+        return None;
+    }
+    let name = |name: Option<Spanned<String>>| name.map(Spanned::into_inner);
+    Some(Probe::Managed(Managed { unit: name(unit), service: name(service) }))
 }
 
 fn http(section: &Section<'_>) -> Option<Probe> {
@@ -267,7 +274,7 @@ fn command(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
     let words: Vec<Spanned<String>> = list.into_inner();
     let title = section.title;
     match words.first() {
-        Some(program) if Path::new(program.get_ref()).is_absolute() => {
+        Some(program) if is_absolute(program.get_ref()) => {
             Some(words.into_iter().map(Spanned::into_inner).collect())
         }
         Some(program) => {
@@ -293,12 +300,22 @@ fn command(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.is_absolute() && !text.contains('\0') {
-        Ok(path)
+    if is_absolute(text) && !text.contains('\0') {
+        Ok(PathBuf::from(text))
     } else {
         Err("expected an absolute path".to_owned())
     }
+}
+
+/// By the rules of any system: the file is the same on every node.
+pub(super) fn is_absolute(text: &str) -> bool {
+    let drive = |text: &str| {
+        let mut chars = text.chars();
+        chars.next().is_some_and(|letter| letter.is_ascii_alphabetic())
+            && chars.next() == Some(':')
+            && matches!(chars.next(), Some('\\' | '/'))
+    };
+    text.starts_with('/') || text.starts_with(r"\\") || drive(text)
 }
 
 fn user_name(text: &str) -> Result<String, String> {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use vipdrift_core::{OccupiedPolicy, Timestamp};
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::descriptor::{AsDescriptor as _, Number};
-use vipdrift_platform::file;
 use vipdrift_platform::process::{self, Child, Exit};
+use vipdrift_platform::{file, privileges};
 
 use super::child::{argument, how};
 use super::names::Names;
@@ -21,7 +21,6 @@ use super::sockets::heartbeat;
 use super::{NotStarted, interfaces_present, own_name};
 use crate::config::{self, Resolved, Secrets};
 use crate::message::encode;
-use crate::privileges;
 
 /// What two versions leave each other ([`super::succession::Succession`] and this file): a new number whenever either changes.
 const FORMAT: u32 = 2;

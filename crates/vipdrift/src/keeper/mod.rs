@@ -22,7 +22,7 @@ use vipdrift_core::keeper::Lease;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::poll::{Signal, Signals};
-use vipdrift_platform::{process, realtime};
+use vipdrift_platform::{privileges, process, realtime};
 
 use self::driver::{Driver, Parts, now};
 use self::hands::Hands;
@@ -34,7 +34,6 @@ use self::succession::Succession;
 use crate::config::{self, Config, Loaded, Refused, Resolved, Secrets, nearest};
 use crate::log::Log;
 use crate::message::{Setup, encode};
-use crate::privileges;
 
 /// The brain's real-time priority is one higher: what it decides comes first.
 const PRIORITY: u8 = 49;

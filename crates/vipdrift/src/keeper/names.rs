@@ -28,9 +28,7 @@ impl Names {
             let user = &config.cluster.user;
             names.add_user(user);
             names.add_user(NOBODY);
-            if let Ok(group) = nix::unistd::Group::from_name(user) {
-                names.groups.insert(user.clone(), group.map(|group| group.gid.as_raw()));
-            }
+            names.groups.insert(user.clone(), sandbox::group(user));
             for group in &config.groups {
                 let checks = group.checks.iter().filter_map(|check| check.user.as_deref());
                 let hooks = group.hooks.as_ref().and_then(|hooks| hooks.user.as_deref());

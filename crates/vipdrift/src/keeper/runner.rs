@@ -204,7 +204,7 @@ fn setup(config: &Config, resolved: &Resolved, names: &Names, log: &Log) -> Runn
 
 /// Whom programs run as unless somebody is named; `None` where root may become nobody else, or is not root.
 fn default_account(config: &Config, names: &Names) -> Option<Account> {
-    if !nix::unistd::geteuid().is_root() {
+    if !sandbox::is_root() {
         return None;
     }
     let found = names.unprivileged(config)?;
@@ -226,7 +226,7 @@ impl Users<'_> {
             return Ok(None);
         }
         let found = self.names.user(name)?.ok_or_else(|| format!("there is no user {name}"))?;
-        if found.uid == nix::unistd::geteuid().as_raw() && self.default.is_none() {
+        if found.uid == sandbox::user() && self.default.is_none() {
             return Ok(None);
         }
         if !sandbox::may_become(&found).unwrap_or(false) && found.uid != 0 {

@@ -12,6 +12,7 @@ use vipdrift_platform::endpoint::{self, Listener};
 use vipdrift_platform::file::{Access, make_folder, restrict};
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::pipe::MessagePipe;
+pub(crate) use vipdrift_platform::privileges::REMEDY as PRIVILEGES;
 use vipdrift_platform::{datagrams, echo, frames};
 
 use crate::config::{Resolved, plain};
@@ -36,10 +37,6 @@ impl Unopened {
         Self { what: what.into(), remedy: remedy.into(), in_use: false }
     }
 }
-
-/// What to do where a privilege is missing.
-pub(crate) const PRIVILEGES: &str =
-    "run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW (systemd: AmbientCapabilities=)";
 
 /// The sockets, the state file and the files of the journal.
 #[derive(Debug)]

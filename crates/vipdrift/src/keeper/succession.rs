@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_core::{Carry, Timestamp};
 use vipdrift_platform::addresses::Kernel;
-use vipdrift_platform::descriptor::{self, AsDescriptor, Number};
+use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::process;
 
 use super::Options;
@@ -59,10 +59,21 @@ impl Succession {
 
     /// Makes way: does not return unless that fails. `program`: another binary than the one that runs.
     pub(super) fn make_way(&self, options: &Options, program: Option<&Path>, roles: Option<&File>) -> String {
-        let file = match process::memory_file(c"vipdrift-succession", &encode(self)) {
-            Ok(file) => file,
-            Err(error) => return error.to_string(),
-        };
+        self.hand_over(options, program, roles).unwrap_or_else(|error| error)
+    }
+
+    fn hand_over(
+        &self,
+        options: &Options,
+        program: Option<&Path>,
+        roles: Option<&File>,
+    ) -> Result<String, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let mut handover = process::Handover::new().map_err(text)?;
+        let roles = roles.map(|roles| handover.add(roles)).transpose().map_err(text)?;
+        let left = encode(&Self { roles, ..self.clone() });
+        let file = process::memory_file(c"vipdrift-succession", &left).map_err(|error| error.to_string())?;
+        let number = handover.add(&file).map_err(text)?;
         let mut args: Vec<OsString> = vec!["run".into(), "--config".into(), options.config.clone().into()];
         if let Some(node) = &options.node {
             args.extend(["--node".into(), node.into()]);
@@ -71,17 +82,9 @@ impl Succession {
             args.extend(["--socket".into(), socket.into()]);
         }
         args.extend(["--state-dir".into(), options.state_folder.clone().into()]);
-        args.extend(["--succession".into(), descriptor::number(&file).to_string().into()]);
-        let program = match program {
-            Some(program) => program.to_owned(),
-            None => match process::this_program() {
-                Ok(program) => program,
-                Err(error) => return error.to_string(),
-            },
-        };
-        let mut inherited = vec![file.as_descriptor()];
-        inherited.extend(roles.map(AsDescriptor::as_descriptor));
-        process::replace(&program, &args, &inherited).to_string()
+        args.extend(["--succession".into(), number.to_string().into()]);
+        let program = program.map_or_else(process::this_program, |program| Ok(program.to_owned()));
+        Ok(handover.replace(&program.map_err(text)?, &args).to_string())
     }
 
     /// Nothing can be put in force here: takes off what is mounted, so that others can take it. Answers whether all is off.

@@ -15,6 +15,7 @@ mod network;
 mod placement;
 mod real_services;
 mod reload;
+mod selftest;
 mod services;
 mod support;
 mod top;
@@ -31,6 +32,7 @@ use network::*;
 use placement::*;
 use real_services::*;
 use reload::*;
+use selftest::*;
 use services::*;
 use top::*;
 
@@ -126,6 +128,7 @@ vipdrift_lab::tests![
     without_a_lease_vips_are_kept_and_live_for_ever_again,
     a_machine_that_dies_meanwhile_is_not_waited_for,
     checks_and_hooks_over_a_reload,
+    selftest_measures_and_leaves_nothing,
     top_shows_the_roles_and_moves_a_group,
     top_names_what_is_wrong,
     top_gives_the_terminal_back_whatever_ends_it,

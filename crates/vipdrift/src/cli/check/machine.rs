@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use vipdrift_control::Status;
-use vipdrift_platform::realtime;
+use vipdrift_platform::{privileges, realtime};
 
 use super::finding::{Findings, Id};
 use super::scene::Scene;
 use crate::keeper::sockets;
-use crate::privileges;
 
 pub(super) fn look(scene: &Scene, status: Option<&Status>, findings: &mut Findings) {
     permissions(scene, findings);

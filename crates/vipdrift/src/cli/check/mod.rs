@@ -2,20 +2,27 @@
 
 mod basics;
 mod finding;
+#[cfg(target_os = "linux")]
 mod firewall;
+#[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(target_os = "linux")]
 mod machine;
+#[cfg(target_os = "linux")]
 mod managers;
 mod peers;
+#[cfg(target_os = "linux")]
 mod program;
 mod scene;
+#[cfg(windows)]
+mod windows;
 
 use std::io::Write as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use vipdrift_platform::addresses::Kernel;
+use vipdrift_platform::endpoint;
 
 use self::finding::{Finding, Findings, Id};
 use self::scene::Scene;
@@ -118,7 +125,7 @@ fn scene(config: &Config, node: Option<&str>, socket: &Path, findings: &mut Find
             resolved,
             links,
             addresses,
-            running: UnixStream::connect(socket).is_ok(),
+            running: endpoint::answers(socket),
             socket: socket.to_owned(),
             root: PathBuf::from("/"),
         }),
@@ -132,9 +139,14 @@ fn scene(config: &Config, node: Option<&str>, socket: &Path, findings: &mut Find
 fn of_machine(scene: &Scene, findings: &mut Findings) {
     let status = peers::status(scene, findings);
     basics::look(scene, findings);
-    machine::look(scene, status.as_ref(), findings);
-    kernel::look(scene, findings);
-    managers::look(scene, findings);
-    firewall::look(scene, findings);
+    #[cfg(target_os = "linux")]
+    {
+        machine::look(scene, status.as_ref(), findings);
+        kernel::look(scene, findings);
+        managers::look(scene, findings);
+        firewall::look(scene, findings);
+    }
+    #[cfg(windows)]
+    windows::look(scene, findings);
     peers::look(scene, status.as_ref(), findings);
 }

@@ -38,7 +38,7 @@ impl Scene {
     /// The interfaces that carry VIPs and are there.
     pub(super) fn carriers(&self) -> impl Iterator<Item = Carrier<'_>> {
         self.resolved.interfaces.iter().enumerate().filter_map(|(number, name)| {
-            let link = self.links.iter().find(|link| link.name == *name)?;
+            let link = self.links.iter().find(|link| link.is_called(name))?;
             Some(Carrier { scene: self, number, link })
         })
     }

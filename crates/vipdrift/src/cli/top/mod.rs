@@ -11,6 +11,7 @@ mod keys;
 mod link;
 mod model;
 mod screen;
+mod signals;
 mod verdict;
 mod view;
 

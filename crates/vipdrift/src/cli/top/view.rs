@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ratatui::crossterm::event::{self, Event as Input};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,6 +14,7 @@ use super::keys::{self, Todo};
 use super::link::{self, Update};
 use super::model::Model;
 use super::screen::Screen;
+use super::signals::Signals;
 use crate::config::plain;
 
 /// Ages are shown in seconds.
@@ -27,10 +27,7 @@ const QUEUE: usize = 16;
 /// # Errors
 /// In a sentence: the terminal is gone, or refuses.
 pub(super) async fn run(mut model: Model, look: Look, socket: &Path) -> Result<(), String> {
-    let told = |kind| signal(kind).map_err(|error| plain(&error));
-    let mut terminate = told(SignalKind::terminate())?;
-    let mut interrupt = told(SignalKind::interrupt())?;
-    let mut hangup = told(SignalKind::hangup())?;
+    let mut signals = Signals::open().map_err(|error| plain(&error))?;
 
     let (updates, mut news) = mpsc::channel(QUEUE);
     let mut beside = JoinSet::new();
@@ -53,9 +50,7 @@ pub(super) async fn run(mut model: Model, look: Look, socket: &Path) -> Result<(
             told = news.recv() => update = told,
             typed = inputs.recv() => input = Some(typed.ok_or("the terminal cannot be read any more")?),
             _ = ticks.tick() => {}
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => return Ok(()),
+            _ = signals.any() => return Ok(()),
             Some(ended) = beside.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
                     std::panic::resume_unwind(error.into_panic());
@@ -88,8 +83,10 @@ pub(super) async fn run(mut model: Model, look: Look, socket: &Path) -> Result<(
             Some(told) = news.recv() => if let Update::Outcome(outcome) = told {
                 return outcome.map(|done| println!("{done}"));
             },
-            _ = interrupt.recv() => return Err("left before the outcome was known; it may still be done".into()),
-            _ = terminate.recv() => return Err("ended before the outcome was known; it may still be done".into()),
+            from_keyboard = signals.end() => {
+                let how = if from_keyboard { "left" } else { "ended" };
+                return Err(format!("{how} before the outcome was known; it may still be done"));
+            }
         }
     }
 }

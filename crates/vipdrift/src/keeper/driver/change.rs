@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use vipdrift_core::Timestamp;
-use vipdrift_platform::{descriptor, process, realtime};
+use vipdrift_platform::{process, realtime};
 use vipdrift_wire::Mac;
 
 use super::{Driver, Parts, Phase, now, token};
@@ -252,7 +252,7 @@ impl Driver {
             until,
             extended: absence.is_some(),
             runner: runner.as_ref().map(|child| child.pid),
-            roles: roles.map(descriptor::number),
+            roles: None,
             names,
         };
         let error = left.make_way(&self.parts.options, program.as_deref(), roles);

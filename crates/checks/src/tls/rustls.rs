@@ -1,4 +1,4 @@
-//! TLS for HTTPS checks.
+//! TLS by rustls.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +9,41 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use vipdrift_platform::error::plain;
 
 use crate::check::Http;
 
-/// How certificates are looked at. May block: it reads files.
-///
-/// # Errors
-/// In a line: the authorities cannot be read.
-pub(crate) fn config(http: &Http) -> Result<Arc<ClientConfig>, String> {
+/// How certificates are looked at.
+#[derive(Clone)]
+pub(crate) struct Tls(Arc<ClientConfig>);
+
+/// What is spoken through.
+pub(crate) type Stream = TlsStream<TcpStream>;
+
+impl Tls {
+    /// May block: it reads files.
+    ///
+    /// # Errors
+    /// In a line: the authorities cannot be read.
+    pub(crate) fn new(http: &Http) -> Result<Self, String> {
+        config(http).map(Self)
+    }
+
+    /// Shakes hands with a server of this name.
+    ///
+    /// # Errors
+    /// In a line.
+    pub(crate) async fn connect(&self, name: &str, stream: TcpStream) -> Result<Stream, String> {
+        let server = ServerName::try_from(name.to_owned()).map_err(|error| format!("{name}: {error}"))?;
+        let stream = TlsConnector::from(Arc::clone(&self.0)).connect(server, stream).await;
+        stream.map_err(|error| format!("TLS with {name}: {}", plain(&error)))
+    }
+}
+
+fn config(http: &Http) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

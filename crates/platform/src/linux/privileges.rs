@@ -1,10 +1,15 @@
-//! What this process may do, as the kernel says (capabilities(7)).
+//! What the keeper must be permitted to do, and whether it is (capabilities(7)).
 
 /// Bit numbers of the capabilities that the keeper needs.
 const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
 
+/// What to do where one is missing.
+pub const REMEDY: &str =
+    "run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW (systemd: AmbientCapabilities=)";
+
 /// Needed capabilities that this process lacks.
-pub(crate) fn missing() -> Vec<&'static str> {
+#[must_use]
+pub fn missing() -> Vec<&'static str> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     missing_in(&status)
 }
