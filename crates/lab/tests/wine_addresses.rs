@@ -15,6 +15,7 @@ tests![
     an_announcement_reaches_a_neighbour_over_ipv6,
     whoever_has_an_address_is_found_and_silence_is_silence,
     many_are_asked_for_at_once_and_no_question_is_lost_in_silence,
+    a_question_that_could_not_be_asked_is_told,
     echoes_are_answered_by_whoever_is_there,
     gateways_of_both_families_are_found,
     an_address_that_another_host_has_is_given_up,
@@ -198,6 +199,13 @@ fn many_are_asked_for_at_once_and_no_question_is_lost_in_silence() {
     assert!(answers >= 50, "{text}");
 }
 
+fn a_question_that_could_not_be_asked_is_told() {
+    let bench = Bench::new();
+    let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
+    let (code, text) = bench.run(&["unasked", "192.0.2.12"]);
+    assert_eq!((code, text.as_str()), (Some(0), "asked\nrefused: not connected\nrefused: not connected"));
+}
+
 fn echoes_are_answered_by_whoever_is_there() {
     let bench = Bench::new();
     let _agent = bench.alpha.wine_agent(Habits::default()).unwrap();
@@ -348,6 +356,12 @@ fn what_windows_documents_as_wrong_is_refused() {
         neighbours 1\n\
         flush: 0\n\
         neighbours 0\n\
+        delete: 0\n\
+        not optimistic: 0\n\
+        get: 0\n\
+        dad 1\n\
+        get: 0\n\
+        dad 4\n\
         delete: 0";
     assert_eq!((code, text.as_str()), (Some(0), expected));
     assert!(bench.has_none(VIP));

@@ -84,5 +84,12 @@ pub(super) fn strict(link: &Link, address: Ipv4Addr) {
         tell("flush", FlushIpNetTable2(AF_INET, link.index));
         println!("neighbours {}", neighbors());
         tell("delete", DeleteUnicastIpAddressEntry(&good()));
+        tell("not optimistic", create(Row { DadState: 0, ..good() }));
+        tell("get", GetUnicastIpAddressEntry(&raw mut found));
+        println!("dad {}", found.DadState);
+        std::thread::sleep(std::time::Duration::from_millis(3_500));
+        tell("get", GetUnicastIpAddressEntry(&raw mut found));
+        println!("dad {}", found.DadState);
+        tell("delete", DeleteUnicastIpAddressEntry(&good()));
     }
 }

@@ -4,6 +4,7 @@
 //! address unmount INTERFACE ADDRESS/LENGTH
 //! address probe INTERFACE ADDRESS TIMES      asks as before a claim, 3 ms apart, and waits a second
 //! address rounds INTERFACE ADDRESS COUNT     three rounds for so many addresses from this one on
+//! address unasked ADDRESS                    asks on an interface that is not there, three times
 //! address announce INTERFACE ADDRESS
 //! address echo ADDRESS
 //! address watch SECONDS
@@ -73,6 +74,16 @@ fn run(words: &[&str]) -> Outcome {
         }
         ["rounds", interface, address, count] => {
             rounds(&link(&mut kernel, interface)?, address.parse()?, count.parse()?)?;
+        }
+        ["unasked", address] => {
+            let socket = FrameSocket::open(FrameKind::Arp)?;
+            for _ in 0..3 {
+                match socket.send(987_654, &question([2, 0, 0, 0, 0, 1], address.parse()?)) {
+                    Ok(()) => println!("asked"),
+                    Err(error) => println!("refused: {}", error.kind()),
+                }
+                std::thread::sleep(Duration::from_millis(500));
+            }
         }
         ["announce", interface, address] => {
             let link = link(&mut kernel, interface)?;
