@@ -7,7 +7,8 @@ use std::time::Instant;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, setsockopt,
+    socket, sockopt,
 };
 
 use crate::error::{Error, Result, While};
@@ -65,7 +66,10 @@ impl Tap {
 
     /// Hears every interface of the calling thread's namespace: for [`Tap::next_anywhere`].
     pub(crate) fn open_everywhere() -> Result<Self> {
-        Ok(Self { socket: open(Some(SockProtocol::EthAll))?, index: 0 })
+        let socket = open(Some(SockProtocol::EthAll))?;
+        // Room for hundreds of answers at once; less is no error.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20));
+        Ok(Self { socket, index: 0 })
     }
 
     /// The next frame with the index of its interface; `None` if there was none by `deadline`.

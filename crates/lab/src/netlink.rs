@@ -3,7 +3,7 @@
 //! Source: netlink(7), rtnetlink(7).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use ipnet::IpNet;
@@ -245,31 +245,19 @@ impl Route {
             .collect())
     }
 
-    /// How many routes there are, and something that changes when they do.
-    pub(crate) fn routes(&mut self) -> Result<String> {
+    /// The routes of the main table.
+    pub(crate) fn routes(&mut self) -> Result<Vec<Way>> {
         let mut route = RouteMessage::default();
         route.header.table = RouteHeader::RT_TABLE_MAIN;
         let answers =
             self.request(RouteNetlinkMessage::GetRoute(route), NLM_F_DUMP).doing(|| "list routes".into())?;
-        let mut text = String::new();
-        for answer in answers {
-            if let RouteNetlinkMessage::NewRoute(route) = answer
-                && route.header.table == RouteHeader::RT_TABLE_MAIN
-            {
-                let telling = route.attributes.iter().filter(|attribute| {
-                    matches!(
-                        attribute,
-                        RouteAttribute::Destination(_) | RouteAttribute::Gateway(_) | RouteAttribute::Oif(_)
-                    )
-                });
-                text.push_str(&format!(
-                    "{:?}{:?};",
-                    route.header.destination_prefix_length,
-                    telling.collect::<Vec<_>>()
-                ));
-            }
-        }
-        Ok(text)
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(route) => way(&route),
+                _ => None,
+            })
+            .collect())
     }
 
     /// Has the kernel forget whom it believes to have `address`. Not there is no error.
@@ -422,6 +410,44 @@ fn interface(link: &LinkMessage) -> Interface {
         }
     }
     found
+}
+
+/// A route of one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) index: u32,
+    pub(crate) to: IpNet,
+    /// Unspecified if the network is on the link itself.
+    pub(crate) gateway: IpAddr,
+    pub(crate) metric: u32,
+}
+
+fn way(route: &RouteMessage) -> Option<Way> {
+    if route.header.table != RouteHeader::RT_TABLE_MAIN || route.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let nobody: IpAddr = match route.header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let address = |address: &RouteAddress| match address {
+        RouteAddress::Inet(address) => Some(IpAddr::from(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::from(*address)),
+        _ => None,
+    };
+    let (mut to, mut gateway, mut index, mut metric) = (nobody, nobody, 0, 0);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Destination(network) => to = address(network)?,
+            RouteAttribute::Gateway(hop) => gateway = address(hop)?,
+            RouteAttribute::Oif(found) => index = *found,
+            RouteAttribute::Priority(found) => metric = *found,
+            _ => {}
+        }
+    }
+    let to = IpNet::new(to, route.header.destination_prefix_length).ok()?;
+    Some(Way { index, to, gateway, metric })
 }
 
 fn neighbor_message(index: u32, address: IpAddr) -> NeighbourMessage {

@@ -4,7 +4,9 @@ use std::mem::offset_of;
 
 use windows_sys::Win32::Foundation::{ERROR_GEN_FAILURE, ERROR_INVALID_PARAMETER};
 use windows_sys::Win32::NetworkManagement::IpHelper::{MIB_UNICASTIPADDRESS_ROW, MIB_UNICASTIPADDRESS_TABLE};
-use windows_sys::Win32::Networking::WinSock::{ADDRESS_FAMILY, IpPrefixOriginUnchanged, IpSuffixOriginUnchanged};
+use windows_sys::Win32::Networking::WinSock::{
+    ADDRESS_FAMILY, IpPrefixOriginUnchanged, IpSuffixOriginUnchanged,
+};
 
 use crate::agent::{ask, code};
 use crate::{memory, text};

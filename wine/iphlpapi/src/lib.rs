@@ -7,7 +7,9 @@
 
 mod addresses;
 mod agent;
+mod echo;
 mod memory;
 mod neighbors;
 mod notify;
+mod routes;
 mod text;

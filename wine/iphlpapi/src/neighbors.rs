@@ -33,7 +33,10 @@ pub unsafe extern "system" fn FlushIpNetTable2(family: ADDRESS_FAMILY, interface
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn GetIpNetTable2(family: ADDRESS_FAMILY, table: *mut *mut MIB_IPNET_TABLE2) -> u32 {
+pub unsafe extern "system" fn GetIpNetTable2(
+    family: ADDRESS_FAMILY,
+    table: *mut *mut MIB_IPNET_TABLE2,
+) -> u32 {
     // SAFETY: the caller passes a place for a pointer, or null.
     let Some(table) = (unsafe { table.as_mut() }) else { return ERROR_INVALID_PARAMETER };
     code(ask(&format!("neighbors {family}")).and_then(|answer| {

@@ -22,7 +22,7 @@ use toolchain::{GNU, MSVC};
 /// The packages that are compiled for Windows. All others are Linux's alone.
 const PACKAGES: [&str; 3] = ["vipdrift-wire", "vipdrift-core", "vipdrift-platform"];
 /// The test programs that run Windows programs on hosts of the lab: package and name. `cargo test` leaves them out.
-const LAB_TESTS: [(&str, &str); 1] = [("vipdrift-lab", "wine")];
+const LAB_TESTS: [(&str, &str); 2] = [("vipdrift-lab", "wine"), ("vipdrift-lab", "wine_addresses")];
 /// The example of the lab that runs a Windows program on a host of its own.
 const RUNNER: &str = "under_wine";
 /// Examples of those packages that these tests run.

@@ -11,3 +11,5 @@ pub(super) const INVALID_PARAMETER: u32 = 87;
 pub(super) const NOT_FOUND: u32 = 1168;
 /// `ERROR_OBJECT_ALREADY_EXISTS`.
 pub(super) const ALREADY_EXISTS: u32 = 5010;
+/// `IP_REQ_TIMED_OUT` (ipexport.h).
+pub(super) const TIMED_OUT: u32 = 11_010;

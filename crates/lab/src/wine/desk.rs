@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Habits;
-use super::codes::{ALREADY_EXISTS, BAD_NET_NAME, GENERAL_FAILURE, INVALID_PARAMETER, NOT_FOUND, OK};
+use super::codes::{
+    ALREADY_EXISTS, BAD_NET_NAME, GENERAL_FAILURE, INVALID_PARAMETER, NOT_FOUND, OK, TIMED_OUT,
+};
 use super::neighborhood::Neighborhood;
 use super::news::News;
+use super::ping;
 use super::request::{self, Row, dad};
 use super::table::Table;
 use crate::error::Result;
 use crate::mac::Mac;
-use crate::netlink::{Interface, Route};
+use crate::netlink::{Interface, Route, Way};
 
 /// Windows asks again after this, and gives up after the third time.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -78,7 +81,7 @@ impl Desk {
         self.route().links()
     }
 
-    pub(super) fn routes(&self) -> Result<String> {
+    pub(super) fn ways(&self) -> Result<Vec<Way>> {
         self.route().routes()
     }
 
@@ -96,6 +99,8 @@ impl Desk {
             "resolve" => self.resolve(words),
             "flush" => done(self.flush(words)),
             "neighbors" => self.neighbors(words),
+            "routes" => self.routes(words),
+            "echo" => done(echo(words)),
             _ => Err(INVALID_PARAMETER),
         };
         match result {
@@ -146,6 +151,8 @@ impl Desk {
     fn put(&self, row: &Row) -> std::result::Result<(), u32> {
         let (valid, preferred) =
             if self.habits.counts_down { (row.valid, row.preferred) } else { (u32::MAX, u32::MAX) };
+        // What comes nearest to SkipAsSource here.
+        let preferred = if row.skip_as_source { 0 } else { preferred };
         self.route().lease_address(row.interface, row.network, valid, preferred).map_err(refused)
     }
 
@@ -274,6 +281,16 @@ impl Desk {
         Ok(rows.collect::<Vec<_>>().join(";"))
     }
 
+    fn routes<'a>(&self, mut words: impl Iterator<Item = &'a str>) -> std::result::Result<String, u32> {
+        let family = family(words.next())?;
+        let all = self.ways().map_err(refused)?;
+        let rows = all.iter().filter(|way| is_of(family, way.gateway)).map(|way| {
+            let Way { index, to, gateway, metric } = way;
+            format!("{index} {} {} {gateway} {metric}", to.addr(), to.prefix_len())
+        });
+        Ok(rows.collect::<Vec<_>>().join(";"))
+    }
+
     fn known_neighbors(&self) -> std::result::Result<Vec<(u32, IpAddr, Mac, bool)>, u32> {
         self.route().neighbors().map_err(refused)
     }
@@ -283,6 +300,18 @@ impl Desk {
 fn refused(error: crate::error::Error) -> u32 {
     eprintln!("wine agent: {error}");
     GENERAL_FAILURE
+}
+
+/// `echo INTERFACE ADDRESS MILLISECONDS`; the interface matters for link-local addresses.
+fn echo<'a>(mut words: impl Iterator<Item = &'a str>) -> std::result::Result<(), u32> {
+    let interface = words.next().and_then(|word| word.parse().ok()).ok_or(INVALID_PARAMETER)?;
+    let to = request::address(words.next())?;
+    let millis = words.next().and_then(|word| word.parse().ok()).ok_or(INVALID_PARAMETER)?;
+    match ping::ping(interface, to, Duration::from_millis(millis)) {
+        Ok(true) => Ok(()),
+        // What cannot be sent is not answered.
+        Ok(false) | Err(_) => Err(TIMED_OUT),
+    }
 }
 
 fn family(text: Option<&str>) -> std::result::Result<u32, u32> {

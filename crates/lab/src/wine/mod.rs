@@ -17,6 +17,8 @@
 //! | `resolve INTERFACE ADDRESS SOURCE` | code, and a hardware address |
 //! | `flush FAMILY INTERFACE` | code |
 //! | `neighbors FAMILY` | code, and rows |
+//! | `routes FAMILY` | code, and rows |
+//! | `echo INTERFACE ADDRESS MILLISECONDS` | code |
 //! | `watch KIND FAMILY` | code; then a line for each change |
 //!
 //! INTERFACE is the kernel's index, `-` if the program named none, 0 if it named one that is not there. An ADDRESS or
@@ -27,6 +29,7 @@ mod desk;
 mod neighborhood;
 mod news;
 mod packet;
+mod ping;
 mod prefix;
 mod request;
 mod table;

@@ -1,10 +1,13 @@
 //! Asks on the segments of this namespace, and hears who answers.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::LinkAddr;
 
 use super::packet::{self, Heard};
 use crate::announce;
@@ -38,6 +41,8 @@ struct Heeded {
 pub(super) struct Neighborhood {
     heeded: Arc<Heeded>,
     sender: Sender,
+    /// How frames are sent by an interface; it takes long to find out.
+    ways: Mutex<BTreeMap<(u32, String), LinkAddr>>,
 }
 
 impl Neighborhood {
@@ -50,7 +55,7 @@ impl Neighborhood {
             .name("wine-listen".into())
             .spawn(move || listens.listen(&tap, &stop))
             .doing(|| "start a thread".into())?;
-        Ok(Self { heeded, sender: Sender::open()? })
+        Ok(Self { heeded, sender: Sender::open()?, ways: Mutex::default() })
     }
 
     /// Asks for `target` now and waits for `patience`. An answer only counts as one if it was given to a question,
@@ -65,7 +70,7 @@ impl Neighborhood {
     ) -> Result<Option<Mac>> {
         let Some(own) = by.mac else { return Ok(None) };
         let begun = Instant::now();
-        self.sender.send(&link_address(&by.name)?, &packet::question(own, source, target))?;
+        self.send(by, &packet::question(own, source, target))?;
         let mut seen = self.heeded.lock();
         loop {
             let since = |at: Instant| at >= begun;
@@ -92,7 +97,17 @@ impl Neighborhood {
             IpAddr::V4(address) => announce::gratuitous_arp(own, address),
             IpAddr::V6(address) => announce::unsolicited_advertisement(own, address),
         };
-        self.sender.send(&link_address(&by.name)?, &frame)
+        self.send(by, &frame)
+    }
+
+    fn send(&self, by: &Interface, frame: &[u8]) -> Result<()> {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let way = match ways.entry((by.index, by.name.clone())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(slot) => *slot.insert(link_address(&by.name)?),
+        };
+        drop(ways);
+        self.sender.send(&way, frame)
     }
 }
 

@@ -84,7 +84,7 @@ impl News {
                 let links = desk.links().ok()?;
                 links.into_iter().map(|link| ((link.index, "-".into()), format!("{link:?}"))).collect()
             }
-            Watched::Routes => [((0, "-".into()), desk.routes().ok()?)].into(),
+            Watched::Routes => [((0, "-".into()), format!("{:?}", desk.ways().ok()?))].into(),
         })
     }
 }

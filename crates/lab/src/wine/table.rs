@@ -68,7 +68,10 @@ impl Table {
             .iter()
             .map(|lease| match self.entries.get(&(lease.index, lease.network.addr())) {
                 Some(Entry { row, .. }) if counts_down => {
-                    Row { valid: lease.valid, preferred: lease.preferred, ..*row }
+                    // Zero in the kernel stands for SkipAsSource.
+                    let preferred =
+                        if row.skip_as_source { row.preferred.min(lease.valid) } else { lease.preferred };
+                    Row { valid: lease.valid, preferred, ..*row }
                 }
                 Some(Entry { row, .. }) => *row,
                 None => foreign(lease),

@@ -3,12 +3,15 @@
 //! address mount INTERFACE ADDRESS/LENGTH SECONDS HOLD    unmounted after HOLD seconds; SECONDS 0 = for ever
 //! address unmount INTERFACE ADDRESS/LENGTH
 //! address probe INTERFACE ADDRESS TIMES      asks as before a claim, 3 ms apart, and waits a second
+//! address rounds INTERFACE ADDRESS COUNT     three rounds for so many addresses from this one on
+//! address unasked ADDRESS                    asks on an interface that is not there, three times
 //! address announce INTERFACE ADDRESS
 //! address echo ADDRESS
 //! address watch SECONDS
+//! address strict INTERFACE ADDRESS           what the system refuses: the codes of calls that are wrong
 //! ```
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,9 @@ use vipdrift_platform::echo::EchoSocket;
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::links::{Link, find};
 use vipdrift_platform::watch::Watch;
+
+#[path = "strict.rs"]
+mod strict;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -66,12 +72,28 @@ fn run(words: &[&str]) -> Outcome {
         ["probe", interface, address, times] => {
             probe(&link(&mut kernel, interface)?, address.parse()?, times.parse()?)?;
         }
+        ["rounds", interface, address, count] => {
+            rounds(&link(&mut kernel, interface)?, address.parse()?, count.parse()?)?;
+        }
+        ["unasked", address] => {
+            let socket = FrameSocket::open(FrameKind::Arp)?;
+            for _ in 0..3 {
+                match socket.send(987_654, &question([2, 0, 0, 0, 0, 1], address.parse()?)) {
+                    Ok(()) => println!("asked"),
+                    Err(error) => println!("refused: {}", error.kind()),
+                }
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
         ["announce", interface, address] => {
             let link = link(&mut kernel, interface)?;
             let socket = FrameSocket::open(FrameKind::Arp)?;
             socket.send(link.index, &announcement(link.mac.unwrap_or_default(), address.parse()?))?;
             std::thread::sleep(Duration::from_millis(500));
             println!("announced");
+        }
+        ["strict", interface, address] => {
+            strict::strict(&link(&mut kernel, interface)?, address.parse()?);
         }
         ["echo", address] => echo(address.parse()?)?,
         ["watch", seconds] => {
@@ -99,7 +121,8 @@ fn arp(own: [u8; 6], sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
 /// Ethernet, IPv6 and ICMPv6 headers, and a target; the sums are not looked at here.
 fn icmp6(own: [u8; 6], kind: u8, source: [u8; 16], target: [u8; 16]) -> Vec<u8> {
     let all_nodes = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-    let head = [[0x33, 0x33, 0, 0, 0, 1].as_slice(), &own, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]].concat();
+    let head =
+        [[0x33, 0x33, 0, 0, 0, 1].as_slice(), &own, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]].concat();
     let body = [[kind, 0, 0, 0, 0x20, 0, 0, 0].as_slice(), &target, &[2, 1], &own].concat();
     [head.as_slice(), &source, &all_nodes, &body].concat()
 }
@@ -137,6 +160,33 @@ fn probe(link: &Link, address: IpAddr, times: u32) -> Outcome {
         }
         std::thread::sleep(Duration::from_micros(200));
     }
+    Ok(())
+}
+
+fn rounds(link: &Link, first: Ipv4Addr, count: u32) -> Outcome {
+    let socket = FrameSocket::open(FrameKind::Arp)?;
+    let own = link.mac.unwrap_or_default();
+    let addresses = (0..count).map(|offset| Ipv4Addr::from_bits(first.to_bits() + offset));
+    let frames: Vec<_> = addresses.map(|address| (link.index, question(own, address.into()))).collect();
+    let frames: Vec<_> = frames.iter().map(|(index, frame)| (*index, frame.as_slice())).collect();
+    // The threads that are to be ready beforehand are.
+    let _ = socket.send_many(&[(link.index, &question(own, Ipv4Addr::new(192, 0, 2, 254).into()))]);
+    std::thread::sleep(Duration::from_millis(500));
+    for round in 1..=4 {
+        let begun = Instant::now();
+        let burst = socket.send_many(&frames);
+        println!("round {round}: {} of {count} asked in {:?}", burst.sent, begun.elapsed());
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let begun = Instant::now();
+    let (mut answers, mut last) = (0, Duration::ZERO);
+    while begun.elapsed() < Duration::from_millis(2_500) {
+        while socket.receive(&mut [0; 128])?.is_some() {
+            (answers, last) = (answers + 1, begun.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    println!("{answers} answers, the last {last:?} after the last round");
     Ok(())
 }
 

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use windows_sys::Win32::Foundation::{
@@ -118,9 +118,12 @@ pub enum Error {
 enum Known {
     /// Mounted, as far as known.
     Mounted,
-    /// Taken off because another host has it, and nobody has been told yet.
-    Duplicate,
+    /// Taken off then because another host has it, and nobody has been told yet.
+    Duplicate(Instant),
 }
+
+/// A duplicate is told of for so long: whoever mounts later is to try.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// The system's address lists. Calls block; each is one call into the system.
 #[derive(Debug)]
@@ -158,7 +161,7 @@ impl Kernel {
             address.ours = self.known.get(&spot) == Some(&Known::Mounted);
             // It stays in the list while it cannot be taken off.
             if address.ours && row.DadState == IpDadStateDuplicate && delete(&row).is_ok() {
-                self.known.insert(spot, Known::Duplicate);
+                self.known.insert(spot, Known::Duplicate(Instant::now()));
                 continue;
             }
             list.push(address);
@@ -166,7 +169,7 @@ impl Kernel {
         let has = |spot: &(u32, IpAddr)| {
             list.iter().any(|address| (address.interface, address.network.addr()) == *spot)
         };
-        self.known.retain(|spot, known| *known == Known::Duplicate || has(spot));
+        self.known.retain(|spot, known| matches!(known, Known::Duplicate(_)) || has(spot));
         Ok(list)
     }
 
@@ -189,10 +192,13 @@ impl Kernel {
     fn mount_one(&mut self, mount: &Mount) -> Result<(), Error> {
         let spot = (mount.interface, mount.network.addr());
         let row = row(mount, lease_seconds(mount)?);
-        let before = self.known.get(&spot).copied();
-        if before == Some(Known::Duplicate) {
+        let mut before = self.known.get(&spot).copied();
+        if let Some(Known::Duplicate(at)) = before {
             self.known.remove(&spot);
-            return Err(Error::Duplicate { address: spot.1, left: None });
+            if at.elapsed() < NEWS {
+                return Err(Error::Duplicate { address: spot.1, left: None });
+            }
+            before = None;
         }
         match create(&row) {
             NO_ERROR => {}
@@ -237,7 +243,8 @@ impl Kernel {
                 let mut row = initialised();
                 row.Address = inet::to_system(network.addr());
                 row.InterfaceIndex = interface;
-                delete(&row).map_err(|source| refusal(source.raw_os_error().unwrap_or_default().cast_unsigned()))
+                delete(&row)
+                    .map_err(|source| refusal(source.raw_os_error().unwrap_or_default().cast_unsigned()))
             })
             .collect()
     }
@@ -342,7 +349,9 @@ fn gateways(routes: &[MIB_IPFORWARD_ROW2]) -> Vec<(u32, IpAddr)> {
             continue;
         }
         let rank = (route.DestinationPrefix.PrefixLength != 0, route.Metric);
-        best.entry((route.InterfaceIndex, gateway)).and_modify(|known| *known = rank.min(*known)).or_insert(rank);
+        best.entry((route.InterfaceIndex, gateway))
+            .and_modify(|known| *known = rank.min(*known))
+            .or_insert(rank);
     }
     let mut ranked: Vec<_> = best.into_iter().map(|(hop, rank)| (rank, hop)).collect();
     ranked.sort_unstable();

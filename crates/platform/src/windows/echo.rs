@@ -32,6 +32,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const EACH: u32 = 24;
 /// Echoes that may be out for all.
 const MOST: usize = 128;
+/// Threads that are ready beforehand.
+const SPARE: usize = 8;
 
 /// Why a socket could not be opened; nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +96,7 @@ impl EchoSocket {
     pub fn send_through(&self, interface: u32, to: IpAddr, message: &[u8]) -> io::Result<()> {
         let request = Request::parse(to, message).ok_or(io::ErrorKind::InvalidInput)?;
         let (pool, out) =
-            self.workshop.get_or_init(|| (Pool::new("echo", MOST), Arc::new(Out::default())));
+            self.workshop.get_or_init(|| (Pool::new("echo", MOST, SPARE), Arc::new(Out::default())));
         let mut waiting = lock(out);
         if waiting.get(&to).is_some_and(|out| *out >= EACH) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -303,23 +305,5 @@ mod tests {
         assert_eq!(request.reply(), [129, 0, 0, 0, 0x12, 0x34, 0, 7]);
         assert_eq!(Request::parse(to, &[8, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(Request::parse(to, &[128, 0, 0, 0]), None);
-    }
-
-    #[test]
-    fn this_machine_answers() {
-        let socket = EchoSocket::open_v4().unwrap();
-        let to = IpAddr::from(Ipv4Addr::LOCALHOST);
-        socket.send(to, &[8, 0, 0, 0, 0x12, 0x34, 0, 7]).unwrap();
-        let begun = std::time::Instant::now();
-        let mut buffer = [0; 64];
-        loop {
-            if let Some((from, length)) = socket.receive(&mut buffer).unwrap() {
-                assert_eq!((from, length), (to, 28));
-                assert_eq!(buffer[24..28], [0x12, 0x34, 0, 7]);
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "no answer");
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 }

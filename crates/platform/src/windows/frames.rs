@@ -29,7 +29,8 @@
 //! the same pace. A fourth question while three are out is refused: those three will still see an answer, since each is
 //! repeated by the system, but up to a second late. Each call holds a thread, so [`MOST`] threads let 85 addresses be
 //! asked for at once that nobody answers for; answered ones hold a thread for a millisecond. With more VIPs a claim begins with
-//! 32 (`ASK_ALL`) and goes on with all: beyond 85 unanswered ones, frames are refused.
+//! 32 (`ASK_ALL`) and goes on with all: beyond 85 unanswered ones, frames are refused. Threads for 32 VIPs are started
+//! beforehand, since the thread that sends is the one that sends heartbeats.
 //!
 //! **Never in silence.** Since the core takes silence for "free", a question that is not asked must not look like one that was
 //! not answered. What cannot be begun at once is refused in [`Burst`] ([`io::ErrorKind::WouldBlock`]). A call that fails without
@@ -125,6 +126,9 @@ pub const EACH: u32 = 3;
 /// Calls that may be out for all targets.
 pub const MOST: usize = 256;
 
+/// Threads that are ready beforehand: three rounds for the 32 addresses that a claim begins with.
+const SPARE: usize = 96;
+
 /// Asks and announces as frames say; never blocks. Handed to another process, nothing goes along but the event that
 /// says that there is something to receive: threads are started by the first frame that is sent.
 #[derive(Debug)]
@@ -213,7 +217,7 @@ impl FrameSocket {
 
 impl Workshop {
     fn new() -> Self {
-        Self { pool: Pool::new("ask", MOST), announcer: Announcer::new(), asked: Arc::default() }
+        Self { pool: Pool::new("ask", MOST, SPARE), announcer: Announcer::new(), asked: Arc::default() }
     }
 
     fn ask(

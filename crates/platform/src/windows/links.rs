@@ -217,7 +217,13 @@ mod tests {
         ] {
             assert!(link.is_called(name), "{name}");
         }
-        for name in ["", "Ethernet", "{4D36E972-E325-11CE-BFC1-08002BE10318", "00:00:5e:00:53:02", "00:00:5e-00-53:01"] {
+        for name in [
+            "",
+            "Ethernet",
+            "{4D36E972-E325-11CE-BFC1-08002BE10318",
+            "00:00:5e:00:53:02",
+            "00:00:5e-00-53:01",
+        ] {
             assert!(!link.is_called(name), "{name}");
         }
         assert_eq!(link.guid.to_string(), "{4D36E972-E325-11CE-BFC1-08002BE10318}");

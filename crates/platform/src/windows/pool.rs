@@ -1,4 +1,7 @@
 //! Threads for calls that block: as many as are needed, up to a limit, and a refusal beyond it.
+//!
+//! Whoever hands over jobs is in a hurry, and starting a thread takes a while. So a thread of the pool's own sees to it that some are
+//! free beforehand.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,22 +17,28 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    name: &'static str,
-    most: usize,
 }
 
-#[derive(Default)]
 struct Shared {
+    name: &'static str,
+    most: usize,
+    spare: usize,
     state: Mutex<State>,
     work: Condvar,
+    /// Fewer are free than should be.
+    short: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
     threads: usize,
-    /// Threads that have no job, those that are just being started included.
+    /// Threads that have no job and will look for one.
     free: usize,
+    /// Threads that have one.
+    busy: usize,
+    /// The thread that keeps some free has been started.
+    kept: bool,
     ended: bool,
 }
 
@@ -41,9 +50,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Pool {
-    /// No thread yet, and never more than `most`.
-    pub(super) fn new(name: &'static str, most: usize) -> Self {
-        Self { shared: Arc::default(), name, most }
+    /// No thread yet, and never more than `most`. After the first job `spare` are kept free.
+    pub(super) fn new(name: &'static str, most: usize, spare: usize) -> Self {
+        let (state, work, short) = Default::default();
+        Self { shared: Arc::new(Shared { name, most, spare, state, work, short }) }
     }
 
     /// Has a thread of its own begin with the job at once.
@@ -54,17 +64,23 @@ impl Pool {
         let mut state = self.shared.lock();
         // Whoever is free may still have to take a job that waits.
         if state.free <= state.jobs.len() {
-            if state.threads >= self.most {
+            if state.threads >= self.shared.most {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new().name(self.name.into()).stack_size(STACK);
-            thread.spawn(move || shared.work()).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+            Shared::spawn(&self.shared, true).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
             state.threads += 1;
             state.free += 1;
         }
         state.jobs.push_back(Box::new(job));
         self.shared.work.notify_one();
+        if !state.kept {
+            state.kept = true;
+            let shared = Arc::clone(&self.shared);
+            // Without it threads are started when they are needed.
+            let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || Shared::keep(&shared));
+        } else if self.shared.is_short(&state) {
+            self.shared.short.notify_one();
+        }
         Ok(())
     }
 }
@@ -73,12 +89,50 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.work.notify_all();
+        self.shared.short.notify_all();
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Threads that are just being started count too.
+    fn is_short(&self, state: &State) -> bool {
+        state.threads < self.most && state.threads - state.busy < state.jobs.len() + self.spare
+    }
+
+    /// Starts a thread, which counts itself as free when it runs if nobody has done so.
+    fn spawn(shared: &Arc<Self>, counted: bool) -> io::Result<()> {
+        let works = Arc::clone(shared);
+        let thread = std::thread::Builder::new().name(shared.name.into()).stack_size(STACK);
+        thread
+            .spawn(move || {
+                if !counted {
+                    works.lock().free += 1;
+                }
+                works.work();
+            })
+            .map(drop)
+    }
+
+    /// Starts threads until enough are free. Not under the lock, for which somebody in a hurry may be waiting.
+    fn keep(shared: &Arc<Self>) {
+        let mut state = shared.lock();
+        while !state.ended {
+            if shared.is_short(&state) {
+                state.threads += 1;
+                drop(state);
+                let started = Self::spawn(shared, false).is_ok();
+                state = shared.lock();
+                if started {
+                    continue;
+                }
+                state.threads -= 1;
+            }
+            state = shared.short.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn work(&self) {
@@ -89,9 +143,11 @@ impl Shared {
             }
             if let Some(job) = state.jobs.pop_front() {
                 state.free -= 1;
+                state.busy += 1;
                 drop(state);
                 job();
                 state = self.lock();
+                state.busy -= 1;
                 state.free += 1;
             } else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +165,7 @@ mod tests {
 
     #[test]
     fn as_many_as_needed_and_no_more() {
-        let pool = Pool::new("test", 2);
+        let pool = Pool::new("test", 2, 1);
         let (told, tells) = mpsc::channel();
         let mut holds = Vec::new();
         let mut start = |number: u32| {

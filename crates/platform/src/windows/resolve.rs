@@ -25,7 +25,11 @@ pub(super) fn resolve(interface: u32, target: IpAddr, source: Option<IpAddr>) ->
         NO_ERROR => {
             let [a, b, c, d, e, f, ..] = row.PhysicalAddress;
             // Something that is no Ethernet address does not mean that nobody has it.
-            if row.PhysicalAddressLength == 6 { Ok(Some([a, b, c, d, e, f])) } else { Err(io::ErrorKind::InvalidData.into()) }
+            if row.PhysicalAddressLength == 6 {
+                Ok(Some([a, b, c, d, e, f]))
+            } else {
+                Err(io::ErrorKind::InvalidData.into())
+            }
         }
         // "The network with the neighbor IP address is unreachable": nobody answered.
         ERROR_BAD_NET_NAME => Ok(None),

@@ -192,7 +192,8 @@ impl Shared {
             }
             let told = self.changed.swap(0, Ordering::AcqRel);
             turn = turn.wrapping_add(1);
-            let what = if turn.is_multiple_of(SELDOM) { ADDRESSES | LINKS | ROUTES } else { told | ADDRESSES };
+            let what =
+                if turn.is_multiple_of(SELDOM) { ADDRESSES | LINKS | ROUTES } else { told | ADDRESSES };
             match seen.update(what) {
                 Ok(mut changes) => {
                     unread = false;
@@ -401,12 +402,17 @@ mod tests {
         let before = table(&[(3, "192.0.2.10/32", 3), (3, "192.0.2.11/32", 3), (3, "192.0.2.12/24", 3)]);
         let now = table(&[(3, "192.0.2.10/32", 2), (3, "192.0.2.12/32", 3), (4, "192.0.2.11/32", 3)]);
         let changes: Vec<Change> = difference(&before, &now).collect();
-        let removed = |network: &str| Change::AddressRemoved { interface: 3, network: network.parse().unwrap() };
+        let removed =
+            |network: &str| Change::AddressRemoved { interface: 3, network: network.parse().unwrap() };
         let added = |spot: (u32, &str)| {
             Change::AddressAdded(now[&(spot.0, spot.1.parse::<IpAddr>().unwrap())].clone())
         };
-        let expected =
-            [removed("192.0.2.11/32"), removed("192.0.2.12/24"), added((3, "192.0.2.12")), added((4, "192.0.2.11"))];
+        let expected = [
+            removed("192.0.2.11/32"),
+            removed("192.0.2.12/24"),
+            added((3, "192.0.2.12")),
+            added((4, "192.0.2.11")),
+        ];
         assert_eq!(changes, expected);
     }
 }

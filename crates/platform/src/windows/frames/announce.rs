@@ -19,6 +19,8 @@ use super::super::{inet, tables};
 /// Threads that announce: the core announces 64 addresses in one go, and where nobody answers each takes a thread for
 /// seconds.
 const THREADS: usize = 64;
+/// Threads that are ready beforehand.
+const SPARE: usize = 8;
 /// So many of them tell neighbours that can wait.
 const PATIENT: usize = 16;
 /// Announcements that may wait for a thread.
@@ -76,7 +78,7 @@ struct Known {
 impl Announcer {
     pub(super) fn new() -> Self {
         // A thread that has just gone to rest may not be free yet.
-        Self { pool: Pool::new("announce", 2 * THREADS), desk: Arc::default() }
+        Self { pool: Pool::new("announce", 2 * THREADS, SPARE), desk: Arc::default() }
     }
 
     /// Announces soon. The same address that waits already is announced once.
@@ -182,8 +184,7 @@ fn look_up(interface: u32, v4: bool) -> Known {
     let routes = tables::routes().unwrap_or_default();
     let through = routes.iter().filter(|route| route.InterfaceIndex == interface);
     let hops = through.filter_map(|route| inet::from_system(&route.NextHop));
-    let mut gateways: Vec<IpAddr> =
-        hops.filter(|hop| !hop.is_unspecified() && hop.is_ipv4() == v4).collect();
+    let mut gateways: Vec<IpAddr> = hops.filter(|hop| !hop.is_unspecified() && hop.is_ipv4() == v4).collect();
     gateways.sort_unstable();
     gateways.dedup();
     let rows = tables::neighbors(if v4 { AF_INET } else { AF_INET6 }).unwrap_or_default();

@@ -57,7 +57,9 @@ fn parse(frame: &[u8]) -> Option<Meaning> {
             Some(match (source == target, request) {
                 (true, true) => Meaning::Announcement { address: source.into(), message: Vec::new() },
                 (true, false) => Meaning::AnnouncementAgain,
-                (false, true) => Meaning::Question(Question { own, source: source.into(), target: target.into() }),
+                (false, true) => {
+                    Meaning::Question(Question { own, source: source.into(), target: target.into() })
+                }
                 (false, false) => Meaning::Nothing,
             })
         }
@@ -114,7 +116,8 @@ fn advertisement(own: Mac, source: Ipv6Addr, target: Ipv6Addr, mac: Mac) -> Vec<
     body.extend_from_slice(&[2, 1]);
     body.extend_from_slice(&mac);
     let length = u8::try_from(body.len()).unwrap_or(u8::MAX);
-    let pseudo = [target.octets().as_slice(), &to.octets(), &[0, 0, 0, length, 0, 0, 0, ICMPV6], &body].concat();
+    let pseudo =
+        [target.octets().as_slice(), &to.octets(), &[0, 0, 0, length, 0, 0, 0, ICMPV6], &body].concat();
     body[2..4].copy_from_slice(&checksum(&pseudo).to_be_bytes());
     let header = [0x60, 0, 0, 0, 0, length, ICMPV6, 255];
     [own.as_slice(), &mac, &IPV6, &header, &target.octets(), &to.octets(), &body].concat()
