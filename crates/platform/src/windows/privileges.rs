@@ -17,7 +17,6 @@ pub fn missing() -> Vec<&'static str> {
 
 fn is_administrator() -> bool {
     let mut group: PSID = std::ptr::null_mut();
-    #[expect(clippy::cast_sign_loss, reason = "constants that are not negative")]
     let (domain, administrators) = (SECURITY_BUILTIN_DOMAIN_RID as u32, DOMAIN_ALIAS_RID_ADMINS as u32);
     // SAFETY: the authority is a constant, the pointer to write to lives across the call.
     let made = unsafe {
