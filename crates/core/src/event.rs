@@ -89,6 +89,12 @@ pub enum Event<'a> {
         /// It does.
         alive: bool,
     },
+    /// The system would not take a frame for this interface that [`crate::Action::SendFrame`] gave to the driver: a question that
+    /// nobody answers was perhaps never asked.
+    Unasked {
+        /// Which interface.
+        interface: InterfaceIndex,
+    },
     /// The keeper is gone: nobody renews the lease or unmounts any more.
     KeeperGone,
     /// Somebody asks for something.

@@ -102,6 +102,17 @@ impl Occupancy {
         }
     }
 
+    /// The last round did not go out, or not all of it: its silence says nothing.
+    pub(crate) fn unasked(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if let Some((_, rounds)) = &mut self.of_node {
+            *rounds = rounds.saturating_sub(1);
+        }
+        if let Some((_, rounds)) = &mut self.foreign {
+            *rounds = rounds.saturating_sub(1);
+        }
+    }
+
     /// Somebody answers: a node of the cluster, or a machine that is none.
     pub(crate) fn answered(&mut self, answer: Answer, by_node: bool) {
         self.last_answer = Some(answer);
@@ -191,6 +202,27 @@ mod tests {
         occupancy.asked(ms(4));
         assert_eq!(occupancy.verdict(ms(5), patience), Verdict::Unknown, "5 ms are not enough");
         assert_eq!(occupancy.verdict(ms(6), patience), Verdict::Free);
+    }
+
+    #[test]
+    fn a_round_that_did_not_go_out_is_no_silence() {
+        let patience = Duration::from_millis(6);
+        let mut occupancy = Occupancy::default();
+        occupancy.start(ms(0));
+        for at in 0..20 {
+            occupancy.asked(ms(2 * at));
+            occupancy.unasked();
+            assert_eq!(occupancy.verdict(ms(2 * at + 1), patience), Verdict::Unknown);
+        }
+        for at in [40, 42, 44] {
+            occupancy.asked(ms(at));
+        }
+        assert_eq!(
+            occupancy.verdict(ms(45), patience),
+            Verdict::Unknown,
+            "silence begins with the first that went out"
+        );
+        assert_eq!(occupancy.verdict(ms(46), patience), Verdict::Free);
     }
 
     #[test]

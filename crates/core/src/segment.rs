@@ -21,6 +21,15 @@ use crate::tuning::{
 };
 
 impl Node {
+    /// Something was not asked on an interface; of all that is being asked there nobody knows what.
+    pub(crate) fn on_unasked(&mut self, interface: InterfaceIndex) {
+        for (group, config) in self.groups.iter_mut().zip(&self.config.groups) {
+            if config.interface == interface && group.occupancy.is_asking() {
+                group.occupancy.unasked();
+            }
+        }
+    }
+
     pub(crate) fn on_frame(&mut self, interface: InterfaceIndex, bytes: &[u8]) {
         let Ok((header, frame)) = parse_frame(bytes) else {
             self.counters.frames_rejected += 1;

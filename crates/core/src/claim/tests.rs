@@ -1,10 +1,12 @@
 //! What a new holder says of why the old one let go. The node is bravo, and charlie holds the group.
 
+use std::time::Duration;
+
 use vipdrift_wire::heartbeat::{Message, Role, WordKind};
 
 use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT};
 use crate::group::State;
-use crate::{Command, Event, GroupIndex, OccupiedPolicy, Switchover, Ticket};
+use crate::{Command, Event, GroupIndex, InterfaceIndex, OccupiedPolicy, Switchover, Ticket};
 
 fn charlie_holds() -> Bench {
     let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
@@ -72,4 +74,18 @@ fn a_daemon_that_was_stopped_is_told_from_one_whose_brain_died() {
     bench.word(CHARLIE, WordKind::Resigned);
     let how = bench.node.groups[0].released.as_ref().map(|released| released.how.as_str());
     assert_eq!(how, Some("let go: its keeper has unmounted everything"));
+}
+
+/// On a system that refuses questions, silence is no answer.
+#[test]
+fn what_could_not_be_asked_is_not_free() {
+    let mut bench = charlie_holds();
+    bench.puppets[CHARLIE].speaks = false;
+    for _ in 0..1000 {
+        bench.pass(Duration::from_millis(1));
+        bench.give(Event::Unasked { interface: InterfaceIndex(0) });
+        assert!(matches!(bench.state(), State::Standby), "{:?}", bench.state());
+    }
+    bench.pass(HEARTBEAT * 20);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
 }

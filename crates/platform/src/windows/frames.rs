@@ -117,8 +117,8 @@ pub enum Error {
 pub struct Burst {
     /// Frames that were taken: what they ask is being asked.
     pub sent: usize,
-    /// The first frame that was refused, and why. The frames after it were tried all the same.
-    pub refused: Option<(usize, io::Error)>,
+    /// Positions of the frames that were refused, in order, and why. Those after them were tried all the same.
+    pub refused: Vec<(usize, io::Error)>,
 }
 
 /// Calls that may be out for one target.
@@ -169,7 +169,7 @@ impl FrameSocket {
     /// [`io::ErrorKind::WouldBlock`]: too much is being asked; [`io::ErrorKind::Unsupported`]: it says nothing that can be
     /// done here. Nothing was asked.
     pub fn send(&self, interface: u32, frame: &[u8]) -> io::Result<()> {
-        match self.send_many(&[(interface, frame)]).refused {
+        match self.send_many(&[(interface, frame)]).refused.pop() {
             None => Ok(()),
             Some((_, error)) => Err(error),
         }
@@ -177,13 +177,11 @@ impl FrameSocket {
 
     /// Does what many frames say, in order; a refused frame does not stop the others.
     pub fn send_many(&self, frames: &[(u32, &[u8])]) -> Burst {
-        let mut burst = Burst { sent: 0, refused: None };
+        let mut burst = Burst { sent: 0, refused: Vec::new() };
         for (position, (interface, frame)) in frames.iter().enumerate() {
             match self.act(*interface, translate::meaning(frame)) {
                 Ok(()) => burst.sent += 1,
-                Err(error) => {
-                    burst.refused.get_or_insert((position, error));
-                }
+                Err(error) => burst.refused.push((position, error)),
             }
         }
         burst

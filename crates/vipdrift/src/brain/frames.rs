@@ -26,19 +26,21 @@ impl Outgoing {
         }
     }
 
-    /// Sends what is there. Answers how many frames the kernel refused.
-    pub(super) fn flush(&mut self, arp: &FrameSocket, neighbor: &FrameSocket) -> u64 {
-        send(&mut self.arp, arp) + send(&mut self.neighbor, neighbor)
+    /// Sends what is there. Answers for which interface each frame was that the system refused.
+    pub(super) fn flush(&mut self, arp: &FrameSocket, neighbor: &FrameSocket) -> Vec<u32> {
+        let mut refused = send(&mut self.arp, arp);
+        refused.extend(send(&mut self.neighbor, neighbor));
+        refused
     }
 }
 
-fn send(frames: &mut Vec<(u32, Vec<u8>)>, socket: &FrameSocket) -> u64 {
+fn send(frames: &mut Vec<(u32, Vec<u8>)>, socket: &FrameSocket) -> Vec<u32> {
     if frames.is_empty() {
-        return 0;
+        return Vec::new();
     }
     let borrowed: Vec<_> = frames.iter().map(|(index, frame)| (*index, frame.as_slice())).collect();
     let burst = socket.send_many(&borrowed);
-    let refused = frames.len() - burst.sent;
+    let refused = burst.refused.iter().map(|(position, _)| frames[*position].0).collect();
     frames.clear();
-    refused as u64
+    refused
 }
