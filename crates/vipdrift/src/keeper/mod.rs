@@ -21,6 +21,7 @@ use vipdrift_core::Drained;
 use vipdrift_core::keeper::Lease;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::descriptor::Number;
+use vipdrift_platform::links::find;
 use vipdrift_platform::poll::{Signal, Signals};
 use vipdrift_platform::{privileges, process, realtime};
 
@@ -296,8 +297,15 @@ pub(crate) fn own_name(
 fn interfaces_present(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
     let links = kernel.links().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
     for (index, name) in resolved.interfaces.iter().enumerate() {
-        if links.iter().any(|link| link.is_called(name)) {
-            continue;
+        match find(&links, name) {
+            Ok(Some(_)) => continue,
+            Ok(None) => {}
+            Err(error) => {
+                return Err(machine(
+                    error.to_string(),
+                    "in `interface` of the group, or `interfaces` of the node",
+                ));
+            }
         }
         let groups: Vec<_> =
             resolved.groups.iter().filter(|g| g.interface.0 == index).map(|g| g.name.as_str()).collect();

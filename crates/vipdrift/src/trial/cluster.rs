@@ -479,6 +479,18 @@ impl Cluster {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
     }
 
+    /// Asks the daemon on a node to stop, as its service manager or its terminal would.
+    ///
+    /// # Errors
+    /// The daemon's silence.
+    pub fn stop(&self, index: usize) -> Result<(), TrialError> {
+        let (keeper, _) = self.pids(index)?;
+        // What a Windows program hears of it is Ctrl-C.
+        let signal = if self.nodes[index].windows.is_some() { Signal::SIGINT } else { Signal::SIGTERM };
+        self.signal(keeper, signal);
+        Ok(())
+    }
+
     /// Takes away a daemon that has ended or is to end now, and waits for it.
     pub fn reap(&mut self, index: usize, deadline: Duration) -> Option<std::process::ExitStatus> {
         let process = self.nodes[index].process.take()?;
