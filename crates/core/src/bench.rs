@@ -172,6 +172,7 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
         keys: keys(),
         outline: outline(),
         heartbeat: HEARTBEAT,
+        answers_within: Duration::ZERO,
         dead_after: 3,
         lease: Some(Duration::from_secs(2)),
         hold: Duration::from_millis(250),

@@ -89,11 +89,12 @@ pub enum Event<'a> {
         /// It does.
         alive: bool,
     },
-    /// The system would not take a frame for this interface that [`crate::Action::SendFrame`] gave to the driver: a question that
-    /// nobody answers was perhaps never asked.
+    /// The system would not take a frame that [`crate::Action::SendFrame`] gave to the driver: what nobody answers was not asked.
     Unasked {
         /// Which interface.
         interface: InterfaceIndex,
+        /// Who was to be asked for.
+        target: IpAddr,
     },
     /// The keeper is gone: nobody renews the lease or unmounts any more.
     KeeperGone,

@@ -318,7 +318,7 @@ impl Node {
             Event::Prepared { group, number, outcome } => self.on_prepared(group.0, number, outcome),
             Event::ClockGap { missing } => self.go_away(missing),
             Event::SlowSide { alive } => self.slow_side_alive = alive,
-            Event::Unasked { interface } => self.on_unasked(interface),
+            Event::Unasked { interface, target } => self.on_unasked(interface, target),
             Event::KeeperGone => self.on_keeper_gone(),
             Event::Command(command) => self.on_command(command),
         }

@@ -34,6 +34,9 @@ pub(crate) struct Occupancy {
     /// When the last round went out, and how long after the one before.
     last_asked: Timestamp,
     gap: Duration,
+    /// The round that was last taken back.
+    #[serde(default)]
+    unasked_at: Option<Timestamp>,
     /// This was found to be too long ago.
     found_stale: bool,
     /// The last answer, ever.
@@ -104,6 +107,10 @@ impl Occupancy {
 
     /// The last round did not go out, or not all of it: its silence says nothing.
     pub(crate) fn unasked(&mut self) {
+        // Told for each VIP of it.
+        if self.unasked_at.replace(self.last_asked) == Some(self.last_asked) {
+            return;
+        }
         self.unanswered = self.unanswered.saturating_sub(1);
         if let Some((_, rounds)) = &mut self.of_node {
             *rounds = rounds.saturating_sub(1);

@@ -21,12 +21,18 @@ use crate::tuning::{
 };
 
 impl Node {
-    /// Something was not asked on an interface; of all that is being asked there nobody knows what.
-    pub(crate) fn on_unasked(&mut self, interface: InterfaceIndex) {
+    /// A question did not go out: its silence says nothing.
+    pub(crate) fn on_unasked(&mut self, interface: InterfaceIndex, target: IpAddr) {
         for (group, config) in self.groups.iter_mut().zip(&self.config.groups) {
-            if config.interface == interface && group.occupancy.is_asking() {
+            let is_one = |vip: &VipIndex| self.config.vips[vip.0].address.addr() == target;
+            if config.interface == interface && config.vips.iter().any(is_one) && group.occupancy.is_asking()
+            {
                 group.occupancy.unasked();
             }
+        }
+        self.interfaces[interface.0].unasked(target);
+        for peer in self.peers.iter_mut().filter(|peer| peer.addresses.contains(&target)) {
+            peer.kernel.unasked();
         }
     }
 

@@ -126,7 +126,8 @@ impl Tuning {
         Self {
             heartbeat,
             dead: config.dead_time(),
-            round: Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 2 } else { 3 }),
+            round: Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 2 } else { 3 })
+                .max(config.answers_within / ROUNDS),
             slow_round: heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(1)),
             beat: beat_interval(heartbeat),
             late: heartbeat / 2,

@@ -83,7 +83,10 @@ fn what_could_not_be_asked_is_not_free() {
     bench.puppets[CHARLIE].speaks = false;
     for _ in 0..1000 {
         bench.pass(Duration::from_millis(1));
-        bench.give(Event::Unasked { interface: InterfaceIndex(0) });
+        for vip in ["192.0.2.100", "2001:db8::100"] {
+            let target = vip.parse().expect("an address");
+            bench.give(Event::Unasked { interface: InterfaceIndex(0), target });
+        }
         assert!(matches!(bench.state(), State::Standby), "{:?}", bench.state());
     }
     bench.pass(HEARTBEAT * 20);

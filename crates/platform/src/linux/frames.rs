@@ -2,8 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::socket::{BUFFER, nothing_now, receive_from, widen_buffers};
+
+/// What this system adds to the time that an answer takes.
+pub const ANSWERS_WITHIN: Duration = Duration::ZERO;
 
 /// What a [`FrameSocket`] hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -149,8 +149,8 @@ pub(super) struct Heart {
     ticket: u64,
     late: Histogram,
     send_errors: u64,
-    /// Interfaces of which something was not asked although the core believes it was.
-    unasked: BTreeSet<usize>,
+    /// What was not asked, and on which interface, although the core believes it was.
+    unasked: BTreeSet<(usize, IpAddr)>,
     slow: SlowSide,
     keeper_gone: bool,
     ended: bool,
@@ -649,15 +649,16 @@ impl Heart {
     fn send_frames(&mut self) {
         let refused = self.outgoing.flush(&self.parts.wires.arp, &self.parts.wires.neighbor);
         self.send_errors += refused.len() as u64;
-        let positions =
-            refused.iter().filter_map(|index| self.interfaces.iter().position(|(at, _)| *at == Some(*index)));
-        self.unasked.extend(positions);
+        for (index, target) in refused {
+            let position = self.interfaces.iter().position(|(at, _)| *at == Some(index));
+            self.unasked.extend(position.zip(target));
+        }
     }
 
     /// Tells the core what was not asked, before its silence counts.
     fn own_up(&mut self) {
-        for interface in std::mem::take(&mut self.unasked) {
-            self.handle(Event::Unasked { interface: InterfaceIndex(interface) });
+        for (interface, target) in std::mem::take(&mut self.unasked) {
+            self.handle(Event::Unasked { interface: InterfaceIndex(interface), target });
         }
     }
 

@@ -183,6 +183,7 @@ impl Resolved {
             keys,
             outline: self.outline.clone(),
             heartbeat: self.heartbeat,
+            answers_within: vipdrift_platform::frames::ANSWERS_WITHIN,
             dead_after: self.dead_after,
             lease: self.lease,
             hold: HOLD,
