@@ -21,9 +21,11 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 };
 use windows_sys::Win32::Networking::WinSock::{AF_INET6, SOCKADDR_IN6};
 
+use super::descriptor::{AsDescriptor, Borrowed, Owned};
 use super::event::Event;
 use super::frames::checksum;
 use super::mailbox::Mailbox;
+use super::poll::{Source, Waitable};
 use super::pool::Pool;
 
 /// Whoever has not answered by then does not.
@@ -283,6 +285,25 @@ impl From<OwnedHandle> for EchoSocket {
     /// process.
     fn from(handle: OwnedHandle) -> Self {
         Self { inbox: Arc::new(Mailbox::new(handle.into())), workshop: OnceLock::new() }
+    }
+}
+
+impl Waitable for EchoSocket {
+    fn waitable(&self) -> Source<'_> {
+        Source::Object(self.as_handle())
+    }
+}
+
+impl AsDescriptor for EchoSocket {
+    fn as_descriptor(&self) -> Borrowed<'_> {
+        self.as_handle().into()
+    }
+}
+
+impl From<Owned> for EchoSocket {
+    /// As from the handle of its event.
+    fn from(owned: Owned) -> Self {
+        OwnedHandle::from(owned).into()
     }
 }
 

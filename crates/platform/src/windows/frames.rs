@@ -82,8 +82,10 @@ use announce::{Announcement, Announcer};
 pub(super) use translate::checksum;
 use translate::{Meaning, Question};
 
+use super::descriptor::{AsDescriptor, Borrowed, Owned};
 use super::event::Event;
 use super::mailbox::Mailbox;
+use super::poll::{Source, Waitable};
 use super::pool::Pool;
 use super::resolve::resolve;
 
@@ -285,5 +287,24 @@ impl From<OwnedHandle> for FrameSocket {
     /// Takes over the event of a socket opened by [`FrameSocket::open`], here or in the parent process.
     fn from(handle: OwnedHandle) -> Self {
         Self { inbox: Arc::new(Mailbox::new(handle.into())), workshop: OnceLock::new() }
+    }
+}
+
+impl Waitable for FrameSocket {
+    fn waitable(&self) -> Source<'_> {
+        Source::Object(self.as_handle())
+    }
+}
+
+impl AsDescriptor for FrameSocket {
+    fn as_descriptor(&self) -> Borrowed<'_> {
+        self.as_handle().into()
+    }
+}
+
+impl From<Owned> for FrameSocket {
+    /// As from the handle of its event.
+    fn from(owned: Owned) -> Self {
+        OwnedHandle::from(owned).into()
     }
 }

@@ -26,6 +26,7 @@ use windows_sys::Win32::Networking::WinSock::{AF_UNSPEC, IpDadStateDuplicate};
 use super::addresses::{self, Address, Kernel};
 use super::event::Event;
 use super::links::Link;
+use super::poll::{Source, Waitable};
 use super::tables;
 
 /// Something changed.
@@ -381,6 +382,12 @@ unsafe extern "system" fn on_route(
 ) {
     // SAFETY: as above.
     unsafe { changed(context, ROUTES) };
+}
+
+impl Waitable for Watch {
+    fn waitable(&self) -> Source<'_> {
+        Source::Object(self.as_handle())
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@ mod roles;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -17,10 +15,10 @@ use vipdrift_platform::pipe::{self, MessagePipe, Received};
 use vipdrift_platform::poll::{Poller, Signal, Signals};
 use vipdrift_platform::process::{self, Child, Exit, memory_file, spawn};
 
+use crate::harness::{self, Test};
+
 /// Longer than anything here takes; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     (
@@ -43,39 +41,8 @@ const TESTS: &[Test] = &[
     ("real_time_is_granted_or_refused_by_name", real_time_is_granted_or_refused_by_name),
 ];
 
-/// A small test runner with the words of the usual one, as far as cargo test and nextest use them.
 pub(crate) fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == "child") {
-        roles::run(&arguments[1], &arguments[2..]);
-        return;
-    }
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| {
-        filter
-            .is_none_or(|filter| if has("--exact") { name == filter } else { name.contains(filter.as_str()) })
-    };
-    let chosen: Vec<&Test> =
-        if has("--ignored") { Vec::new() } else { TESTS.iter().filter(|test| wanted(test.0)).collect() };
-    if has("--list") {
-        chosen.iter().for_each(|test| println!("{}: test", test.0));
-        return;
-    }
-    println!("\nrunning {} tests", chosen.len());
-    let mut failed = 0;
-    for (name, test) in &chosen {
-        let passed = catch_unwind(AssertUnwindSafe(test)).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += usize::from(!passed);
-    }
-    let (passed, skipped) = (chosen.len() - failed, TESTS.len() - chosen.len());
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    println!(
-        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {skipped} filtered out\n"
-    );
-    let _ = std::io::stdout().flush();
-    std::process::exit(i32::from(failed > 0));
+    harness::main(TESTS, roles::run);
 }
 
 fn this_program() -> PathBuf {

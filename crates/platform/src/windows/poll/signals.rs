@@ -1,0 +1,186 @@
+//! Requests from outside the program: the console, the service control manager.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::windows::io::AsHandle as _;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+
+use windows_sys::Win32::System::Console::{
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    SetConsoleCtrlHandler,
+};
+
+use super::super::event::Event;
+use super::{Source, Waitable};
+
+/// A request from outside the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Stop (the console is closed, Ctrl-Break, the machine shuts down, or the service is to stop).
+    Terminate,
+    /// Stop, from the keyboard (Ctrl-C).
+    Interrupt,
+    /// Read the configuration again (the service is told of new parameters).
+    Hangup,
+    /// A child process ended or stopped. Never told here: wait for the [`Child`](crate::process::Child) itself.
+    Child,
+}
+
+/// Signals as something to read (SetConsoleCtrlHandler, and [`request`]).
+#[derive(Debug)]
+pub struct Signals {
+    inbox: Arc<Inbox>,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    wanted: Vec<Signal>,
+    waiting: Mutex<VecDeque<Signal>>,
+    event: Event,
+}
+
+/// What the process knows of signals.
+#[derive(Debug)]
+struct Desk {
+    inboxes: Vec<Weak<Inbox>>,
+    /// Taken away from their usual effect, for ever.
+    blocked: Vec<Signal>,
+    /// Requested before anybody wanted to read them.
+    early: Vec<Signal>,
+}
+
+static DESK: Mutex<Desk> = Mutex::new(Desk { inboxes: Vec::new(), blocked: Vec::new(), early: Vec::new() });
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Signals {
+    /// Takes the signals away from their usual effect, in all of the process, and makes them readable here. Dropping it
+    /// leaves the signals without effect.
+    ///
+    /// # Errors
+    /// No handles or memory left, or the console cannot be listened to; nothing has changed then.
+    pub fn block_and_open(signals: &[Signal]) -> io::Result<Self> {
+        static HANDLER: Once = Once::new();
+        let inbox =
+            Arc::new(Inbox { wanted: signals.to_vec(), waiting: Mutex::default(), event: Event::new()? });
+        let mut listens = Ok(());
+        HANDLER.call_once(|| {
+            // SAFETY: the handler lives as long as the program, and may be called on any thread.
+            if unsafe { SetConsoleCtrlHandler(Some(on_console), 1) } == 0 {
+                listens = Err(io::Error::last_os_error());
+            }
+        });
+        listens?;
+        let mut desk = lock(&DESK);
+        for signal in signals {
+            if !desk.blocked.contains(signal) {
+                desk.blocked.push(*signal);
+            }
+        }
+        let (early, later) = desk.early.drain(..).partition(|signal| signals.contains(signal));
+        desk.early = later;
+        let early: Vec<Signal> = early;
+        early.into_iter().for_each(|signal| inbox.put(signal));
+        desk.inboxes.retain(|known| known.strong_count() > 0);
+        desk.inboxes.push(Arc::downgrade(&inbox));
+        Ok(Self { inbox })
+    }
+
+    /// The next signal, if there is one. Never blocks.
+    ///
+    /// # Errors
+    /// None here.
+    #[expect(clippy::should_implement_trait, reason = "no iterator: `None` is not the end")]
+    pub fn next(&mut self) -> io::Result<Option<Signal>> {
+        let mut waiting = lock(&self.inbox.waiting);
+        let signal = waiting.pop_front();
+        if waiting.is_empty() {
+            self.inbox.event.reset();
+        }
+        Ok(signal)
+    }
+}
+
+impl Inbox {
+    fn put(&self, signal: Signal) {
+        let mut waiting = lock(&self.waiting);
+        // As on other systems: one that waits already is not told twice.
+        if !waiting.contains(&signal) {
+            waiting.push_back(signal);
+        }
+        // Under the lock, or `next` might take back what was just set.
+        self.event.set();
+    }
+}
+
+impl Waitable for Signals {
+    fn waitable(&self) -> Source<'_> {
+        Source::Object(self.inbox.event.as_handle())
+    }
+}
+
+/// Tells this process a signal, as the console would: for the service control handler. One that nobody wants to read yet is
+/// kept for the first who does.
+pub fn request(signal: Signal) {
+    // One lock, or whoever opens meanwhile would miss it.
+    let mut desk = lock(&DESK);
+    if !desk.deliver(signal) && !desk.early.contains(&signal) {
+        desk.early.push(signal);
+    }
+}
+
+impl Desk {
+    /// Whether somebody reads it.
+    fn deliver(&self, signal: Signal) -> bool {
+        let inboxes: Vec<_> = self
+            .inboxes
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|inbox| inbox.wanted.contains(&signal))
+            .collect();
+        inboxes.iter().for_each(|inbox| inbox.put(signal));
+        !inboxes.is_empty()
+    }
+}
+
+/// Called by the system, on a thread of its own. Not zero: handled; else the process is ended.
+unsafe extern "system" fn on_console(event: u32) -> i32 {
+    let signal = match event {
+        CTRL_C_EVENT => Signal::Interrupt,
+        CTRL_BREAK_EVENT | CTRL_CLOSE_EVENT | CTRL_SHUTDOWN_EVENT => Signal::Terminate,
+        // Told to services only, of a user that is none of theirs.
+        CTRL_LOGOFF_EVENT => return 1,
+        _ => return 0,
+    };
+    let desk = lock(&DESK);
+    let heard = desk.deliver(signal) || desk.blocked.contains(&signal);
+    drop(desk);
+    if heard && matches!(event, CTRL_CLOSE_EVENT | CTRL_SHUTDOWN_EVENT) {
+        // The system ends the process as soon as this returns, or some seconds later: until then it may finish its work.
+        loop {
+            std::thread::park();
+        }
+    }
+    i32::from(heard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Hangup is wanted by this test alone: others would take it away.
+    #[test]
+    fn what_is_requested_too_early_is_told_later_and_once() {
+        request(Signal::Hangup);
+        request(Signal::Hangup);
+        let mut signals = Signals::block_and_open(&[Signal::Hangup]).unwrap();
+        assert_eq!(signals.next().unwrap(), Some(Signal::Hangup));
+        assert_eq!(signals.next().unwrap(), None);
+        request(Signal::Hangup);
+        assert_eq!(signals.next().unwrap(), Some(Signal::Hangup));
+        // SAFETY: the handler takes no pointer and may be called by anybody.
+        assert_eq!(unsafe { on_console(CTRL_LOGOFF_EVENT) }, 1);
+    }
+}
