@@ -250,7 +250,11 @@ impl Desk {
         };
         // "Flushes any existing neighbor entry."
         self.route().forget_neighbor(interface, target).map_err(refused)?;
-        for _ in 0..TIMES {
+        for time in 0..TIMES {
+            // A machine asks in no name that it no longer has.
+            if time > 0 && !self.rows().map_err(refused)?.iter().any(|row| row.network.addr() == source) {
+                break;
+            }
             // What cannot be sent is not answered.
             if let Ok(Some(mac)) = self.neighborhood.ask(&link, source, target, AGAIN, false) {
                 let _ = self.route().learn_neighbor(interface, target, mac);

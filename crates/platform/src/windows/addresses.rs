@@ -32,6 +32,9 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::links::{self, Link};
 use super::{inet, tables};
 
+/// An address cannot be mounted that another machine still has: duplicate address detection takes it off again.
+pub const BESIDE_A_HOLDER: bool = false;
+
 /// An address that the system has on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {

@@ -17,9 +17,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vipdrift_core::Drained;
 use vipdrift_core::keeper::Lease;
-use vipdrift_platform::addresses::Kernel;
+use vipdrift_core::{Drained, Switchover};
+use vipdrift_platform::addresses::{BESIDE_A_HOLDER, Kernel};
 use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::links::find;
 use vipdrift_platform::poll::{Signal, Signals};
@@ -154,7 +154,7 @@ fn prepare(
     };
     let resolved = Resolved::new(config, &name)
         .ok_or_else(|| machine(format!("there is no node `{name}`"), "name one with --node"))?;
-    interfaces_present(&resolved, &mut kernel)?;
+    is_possible(&resolved, &mut kernel)?;
     let missing = privileges::missing();
     if !missing.is_empty() {
         return Err(machine(
@@ -294,7 +294,20 @@ pub(crate) fn own_name(
     }
 }
 
-fn interfaces_present(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
+/// Whether this machine and this system can do what the configuration says.
+fn is_possible(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
+    let hitless = resolved.groups.iter().find(|group| group.switchover == Switchover::Hitless);
+    if let Some(group) = hitless
+        && !BESIDE_A_HOLDER
+    {
+        return Err(machine(
+            format!(
+                "group {} cannot be hitless: this system takes an address off that another machine has",
+                group.name
+            ),
+            "set switchover = \"strict\" in that group, on all nodes",
+        ));
+    }
     let links = kernel.links().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
     for (index, name) in resolved.interfaces.iter().enumerate() {
         match find(&links, name) {

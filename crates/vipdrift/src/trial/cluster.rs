@@ -223,8 +223,10 @@ impl Cluster {
         if o.service {
             text += &format!("[[group.check]]\nname = \"service\"\nprocess = \"{SERVICE_PID}\"\n\n");
         }
+        // No Windows lets two machines have an address, for however short a time.
+        let calm = if o.windows.is_some() { "strict" } else { "hitless" };
         text += &format!(
-            "[[group]]\nname = \"calm\"\ninterface = \"lan\"\nvips = [\"{}/24\"]\nswitchover = \"hitless\"\n\n",
+            "[[group]]\nname = \"calm\"\ninterface = \"lan\"\nvips = [\"{}/24\"]\nswitchover = \"{calm}\"\n\n",
             Self::CALM
         );
         if self.nodes[index].windows.is_none() {

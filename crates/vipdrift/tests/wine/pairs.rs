@@ -8,13 +8,8 @@ use vipdrift_lab::Signal;
 use crate::support::{WEB, fault, holder, pair, wait, windows, with};
 
 /// What a pair has to bear, whoever holds.
-const FAULTS: [Fault; 5] = [
-    Fault::HostDead,
-    Fault::GracefulStop,
-    Fault::Switchover,
-    Fault::SwitchoverHitless,
-    Fault::HeartbeatsBlocked,
-];
+const FAULTS: [Fault; 4] =
+    [Fault::HostDead, Fault::GracefulStop, Fault::Switchover, Fault::HeartbeatsBlocked];
 
 pub(crate) fn a_pair_keeps_the_vip_and_drifts() {
     let mut cluster = pair(&[0, 1]);

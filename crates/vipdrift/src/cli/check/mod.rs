@@ -1,6 +1,7 @@
 //! `vipdrift check`: the configuration, and what is wrong with this machine. Changes nothing, and waits for nothing long.
 
 mod basics;
+#[cfg_attr(windows, allow(dead_code, reason = "for looks that only Linux has"))]
 mod finding;
 #[cfg(target_os = "linux")]
 mod firewall;
@@ -13,6 +14,7 @@ mod managers;
 mod peers;
 #[cfg(target_os = "linux")]
 mod program;
+#[cfg_attr(windows, allow(dead_code, reason = "for looks that only Linux has"))]
 mod scene;
 #[cfg(windows)]
 mod windows;
