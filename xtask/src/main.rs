@@ -7,6 +7,7 @@ mod sim;
 mod suite;
 mod tidy;
 mod tools;
+mod windows;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,9 +19,12 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
 test [--nightly]
-       everything that must hold: tools, format, lints, documentation, tidiness, tests, simulator;
+       everything that must hold: tools, format, lints, documentation, tidiness, tests, simulator, cross-check;
        --nightly: 8 hours of the simulator instead of 90 seconds
 tidy   the walls between the packages and the rules of the text, without building anything
+cross-check
+       what is compiled for Windows too: lints, build, and tests under wine (Debian's packages of Rust, MinGW and wine;
+       root gets them installed)
 fuzz [TARGET] [--seconds N]
        a long run of one fuzz target, or of each, N seconds (60) each
 sim [--seeds N] [--minutes M] [--hours H] [--first SEED] [--keep-going] [--jobs N]
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
             &|metadata| sim::repro(&rest_of_order, metadata)
         }
         ["tidy"] => &tidy_alone,
+        ["cross-check"] => &cross_check_alone,
         ["fuzz", ref rest @ ..] if let Some(parsed) = fuzz::Order::parse(rest) => {
             order = parsed;
             &|metadata| fuzz::run(&order, metadata)
@@ -86,7 +91,10 @@ fn test(metadata: &Metadata, simulated_for: Duration) -> Report {
     report.step("format", || {
         suite::cargo(metadata, &["fmt", "--all", "--check"])?;
         // A workspace of its own.
-        suite::cargo(metadata, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+        suite::cargo(metadata, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+        windows::stand_ins::manifests(&metadata.workspace_root)?.iter().try_for_each(|manifest| {
+            suite::cargo(metadata, &["fmt", "--manifest-path", &manifest.to_string_lossy(), "--check"])
+        })
     });
     report.step("lints", || {
         suite::cargo(metadata, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
@@ -96,6 +104,13 @@ fn test(metadata: &Metadata, simulated_for: Duration) -> Report {
     report.tests("tests", || suite::tests(metadata, path.as_deref()));
     report.tests("known faults", || sim::known_faults(metadata));
     report.tests("simulator", || sim::for_as_long_as(simulated_for, metadata));
+    windows::cross_check(metadata, &mut report);
+    report
+}
+
+fn cross_check_alone(metadata: &Metadata) -> Report {
+    let mut report = Report::default();
+    windows::cross_check(metadata, &mut report);
     report
 }
 

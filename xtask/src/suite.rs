@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::metadata::{self, Metadata};
 use crate::report::Counts;
@@ -31,11 +31,17 @@ pub(crate) fn tests(metadata: &Metadata, path: Option<&OsStr>) -> (Counts, Resul
 
 /// Runs the tests that this command runs, its output shown, and counts them.
 pub(crate) fn count(command: &mut Command) -> (Counts, Result<(), String>) {
+    count_while(command, |_| {})
+}
+
+/// The same, and says when it runs.
+pub(crate) fn count_while(command: &mut Command, begun: impl FnOnce(&Child)) -> (Counts, Result<(), String>) {
     let mut counts = Counts::default();
     let mut ignored = 0;
     command.stdout(Stdio::piped());
     let outcome =
         command.spawn().map_err(|error| format!("cargo does not start: {error}")).and_then(|mut child| {
+            begun(&child);
             let mut output = BufReader::new(child.stdout.take().expect("piped"));
             let mut line = Vec::new();
             while output.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {

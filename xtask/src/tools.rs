@@ -119,12 +119,12 @@ fn prepend(folder: &Path, path: &OsStr) -> OsString {
     joined
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
 }
 
 /// Installs packages for the whole machine, fetching the lists of packages only if that is needed.
-fn install(packages: &[&str]) -> Result<(), String> {
+pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
     let arguments = [&["install", "-y", "--no-install-recommends"], packages].concat();
     let apt = |arguments: &[&str]| {
         run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))

@@ -11,11 +11,14 @@ use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::events::{Events, EventsRequest};
 use crate::request::{Done, Drill, DrillRequest, Failed, NodeRequest, RestartRequest, SwitchoverRequest};
 use crate::status::Status;
 
+/// A daemon that carries out a command is asked so often whether it still lives.
+const LOOK: Duration = Duration::from_secs(5);
 /// Longest answer, in bytes.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -49,7 +52,9 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client of the daemon behind `socket`, with `timeout` for every call as a whole. Connects at the first call.
+    /// A client of the daemon behind `socket`. Connects at the first call. `timeout` is for every call as a whole, but for
+    /// [`Client::switchover`], [`Client::drill`], [`Client::drain`] and [`Client::undrain`]: these take as long as they take,
+    /// and fail when the daemon has given no sign of life for `timeout`.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, timeout: Duration) -> Self {
         Self { socket: socket.into(), timeout }
@@ -76,7 +81,7 @@ impl Client {
     /// # Errors
     /// As [`ClientError`] says. After a timeout the move may still happen.
     pub async fn switchover(&self, request: &SwitchoverRequest) -> Result<String, ClientError> {
-        let done: Done = self.call(Method::POST, "/v1/switchover", Some(request)).await?;
+        let done: Done = self.work("/v1/switchover", request).await?;
         Ok(done.done)
     }
 
@@ -85,7 +90,7 @@ impl Client {
     /// # Errors
     /// As [`ClientError`] says. After a timeout it may still go on.
     pub async fn drill(&self, request: &DrillRequest) -> Result<Drill, ClientError> {
-        self.call(Method::POST, "/v1/drill", Some(request)).await
+        self.work("/v1/drill", request).await
     }
 
     /// Drains the node; what was done, in a sentence.
@@ -93,7 +98,7 @@ impl Client {
     /// # Errors
     /// As [`ClientError`] says.
     pub async fn drain(&self, request: &NodeRequest) -> Result<String, ClientError> {
-        let done: Done = self.call(Method::POST, "/v1/drain", Some(request)).await?;
+        let done: Done = self.work("/v1/drain", request).await?;
         Ok(done.done)
     }
 
@@ -102,7 +107,7 @@ impl Client {
     /// # Errors
     /// As [`ClientError`] says.
     pub async fn undrain(&self, request: &NodeRequest) -> Result<String, ClientError> {
-        let done: Done = self.call(Method::POST, "/v1/undrain", Some(request)).await?;
+        let done: Done = self.work("/v1/undrain", request).await?;
         Ok(done.done)
     }
 
@@ -127,6 +132,27 @@ impl Client {
         Ok(done.done)
     }
 
+    /// A command that takes as long as the work does, which the daemon alone knows: it is waited for as long as the daemon
+    /// gives its status.
+    async fn work<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
+        let exchange = self.exchange(Method::POST, path, Some(body));
+        let lifeless = async {
+            let look = LOOK.min(self.timeout / 2);
+            let mut lived = Instant::now();
+            while lived.elapsed() < self.timeout {
+                sleep(look).await;
+                let asked = Instant::now();
+                if let Ok(Ok(_)) = timeout(self.timeout, self.status()).await {
+                    lived = asked;
+                }
+            }
+        };
+        tokio::select! {
+            answer = exchange => read(answer?),
+            () = lifeless => Err(ClientError::Timeout(self.timeout)),
+        }
+    }
+
     async fn call<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
@@ -134,15 +160,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<T, ClientError> {
         let exchange = self.exchange(method, path, body);
-        let (status, bytes) = tokio::time::timeout(self.timeout, exchange)
-            .await
-            .map_err(|_| ClientError::Timeout(self.timeout))??;
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| ClientError::Broken(error.to_string()));
-        }
-        let reason =
-            serde_json::from_slice::<Failed>(&bytes).map_or_else(|_| status.to_string(), |f| f.error);
-        Err(ClientError::Refused { status: status.as_u16(), reason })
+        read(timeout(self.timeout, exchange).await.map_err(|_| ClientError::Timeout(self.timeout))??)
     }
 
     async fn exchange<B: Serialize>(
@@ -173,6 +191,14 @@ impl Client {
         driver.abort();
         Ok((status, body.map_err(|e| ClientError::Broken(e.to_string()))?.to_bytes()))
     }
+}
+
+fn read<T: DeserializeOwned>((status, bytes): (StatusCode, Bytes)) -> Result<T, ClientError> {
+    if status.is_success() {
+        return serde_json::from_slice(&bytes).map_err(|error| ClientError::Broken(error.to_string()));
+    }
+    let reason = serde_json::from_slice::<Failed>(&bytes).map_or_else(|_| status.to_string(), |f| f.error);
+    Err(ClientError::Refused { status: status.as_u16(), reason })
 }
 
 #[cfg(unix)]

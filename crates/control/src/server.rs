@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -31,7 +32,7 @@ const CONNECTIONS: usize = 32;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take over the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection lasts at most, whatever is asked: the longest command takes a minute.
+/// How long a connection lasts at most, unless a command is being carried out: that has its own limit.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Does what is asked.
@@ -40,10 +41,11 @@ pub trait Handler: Send + Sync + 'static {
     fn status(&self) -> impl Future<Output = Result<Status, Failure>> + Send;
     /// What the node has decided and noticed.
     fn events(&self, request: EventsRequest) -> impl Future<Output = Result<Events, Failure>> + Send;
-    /// Moves a group there and back. Dropped half-way if the client goes; the group comes back all the same.
+    /// Moves a group there and back, and comes to an end by itself. Dropped half-way if the client goes; the group comes back
+    /// all the same.
     fn drill(&self, request: DrillRequest) -> impl Future<Output = Result<Drill, Failure>> + Send;
-    /// Anything but [`Request::Status`]; what was done, in a sentence. Dropped half-way if the client goes: what must be
-    /// done to the end must be spawned.
+    /// Anything but [`Request::Status`]; what was done, in a sentence. Comes to an end by itself. Dropped half-way if the
+    /// client goes: what must be done to the end must be spawned.
     fn command(&self, request: Request) -> impl Future<Output = Result<String, Failure>> + Send;
 }
 
@@ -75,14 +77,48 @@ pub async fn serve<H: Handler>(mut listener: impl Accept, handler: Arc<H>) {
 
 /// Serves one connection until either side ends it. Needs a tokio runtime with time.
 pub async fn serve_connection<H: Handler>(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &H) {
-    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(handler, request).await) });
+    serve_within(CONNECTION_TIMEOUT, stream, handler).await;
+}
+
+async fn serve_within<H: Handler>(limit: Duration, stream: impl AsyncRead + AsyncWrite + Unpin, handler: &H) {
+    // How many commands are being carried out.
+    let at_work = AtomicUsize::new(0);
+    let service = service_fn(|request| async {
+        let work = Work::begin(&at_work, &request);
+        let answer = answer(handler, request).await;
+        drop(work);
+        Ok::<_, Infallible>(answer)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(32)
         .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
     // A client that breaks off, or does not read its answer, is its own affair.
-    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+    while timeout(limit, &mut connection).await.is_err() {
+        if at_work.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+    }
+}
+
+/// A command that is being carried out.
+struct Work<'c>(&'c AtomicUsize);
+
+impl<'c> Work<'c> {
+    fn begin(at_work: &'c AtomicUsize, request: &hyper::Request<Incoming>) -> Option<Self> {
+        (request.method() == Method::POST).then(|| {
+            at_work.fetch_add(1, Ordering::Relaxed);
+            Self(at_work)
+        })
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -188,4 +224,55 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    /// Takes longer over everything than a connection lasts.
+    struct Slow;
+
+    impl Handler for Slow {
+        async fn status(&self) -> Result<Status, Failure> {
+            sleep(LIMIT * 4).await;
+            Err(Failure::Unavailable("too late".into()))
+        }
+
+        async fn events(&self, _: EventsRequest) -> Result<Events, Failure> {
+            Ok(Events { events: vec![] })
+        }
+
+        async fn drill(&self, _: DrillRequest) -> Result<Drill, Failure> {
+            Err(Failure::NotDone("not here".into()))
+        }
+
+        async fn command(&self, _: Request) -> Result<String, Failure> {
+            sleep(LIMIT * 4).await;
+            Ok("done at last".into())
+        }
+    }
+
+    async fn answer_to(head: &str) -> String {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let asked = async {
+            client.write_all(format!("{head} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("writes");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("reads until the connection ends");
+            answer
+        };
+        tokio::join!(asked, serve_within(LIMIT, server, &Slow)).0
+    }
+
+    #[tokio::test]
+    async fn a_command_lasts_as_long_as_the_work_and_a_connection_does_not() {
+        let answer = answer_to("POST /v1/drain").await;
+        assert!(answer.contains("done at last"), "{answer}");
+        assert_eq!(answer_to("GET /v1/status").await, "", "a question is no command");
+    }
 }

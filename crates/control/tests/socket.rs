@@ -63,8 +63,48 @@ impl Handler for Fake {
     }
 }
 
+/// Takes a second over what it is told. Gives its status meanwhile, or does not.
+struct Slow {
+    lives: bool,
+}
+
+impl Handler for Slow {
+    async fn status(&self) -> Result<Status, Failure> {
+        if !self.lives {
+            std::future::pending::<()>().await;
+        }
+        serde_json::from_str(STATUS).map_err(|error| Failure::Unavailable(error.to_string()))
+    }
+
+    async fn events(&self, _: EventsRequest) -> Result<Events, Failure> {
+        std::future::pending().await
+    }
+
+    async fn drill(&self, request: DrillRequest) -> Result<Drill, Failure> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Fake.drill(request).await
+    }
+
+    async fn command(&self, request: Request) -> Result<String, Failure> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Fake.command(request).await
+    }
+}
+
+const STATUS: &str = r#"{"cluster":"edge","node":"alpha","version":"0.1.0","health":{"state":"healthy","reasons":[]},
+    "peers":[],"groups":[],
+    "daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"config_digest":"00000000000000ff","user":"vipdrift",
+    "real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted",
+    "lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},
+    "counters":{"heartbeats_sent":0,"heartbeats_heard":0,"datagrams_rejected":{},"frames_rejected":0,
+    "probes_sent":0,"probe_answers":0,"announcements_sent":0,"conflicts":0,"late":0,"send_errors":0,"log_lines_dropped":0}}"#;
+
 /// A server on a socket of its own, on a thread of its own; returns when it listens.
 fn served() -> (tempfile::TempDir, std::path::PathBuf) {
+    served_by(Fake)
+}
+
+fn served_by(handler: impl Handler) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let socket = folder.path().join("s");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
@@ -72,7 +112,7 @@ fn served() -> (tempfile::TempDir, std::path::PathBuf) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            serve(Socket(UnixListener::from_std(listener).expect("listener")), Arc::new(Fake)).await;
+            serve(Socket(UnixListener::from_std(listener).expect("listener")), Arc::new(handler)).await;
         });
     });
     (folder, socket)
@@ -112,6 +152,26 @@ async fn commands_travel_and_their_answers_return() {
     );
     let busy = client.status().await;
     assert!(matches!(&busy, Err(ClientError::Refused { status: 503, .. })), "{busy:?}");
+}
+
+#[tokio::test]
+async fn work_is_waited_for_while_the_daemon_lives() {
+    let short = Duration::from_millis(200);
+    let web = SwitchoverRequest { group: "web".into(), to: None };
+    let (_folder, socket) = served_by(Slow { lives: true });
+    let client = Client::new(&socket, short);
+    assert_eq!(client.switchover(&web).await.expect("done"), "web moved to bravo");
+    assert_eq!(client.drain(&NodeRequest::default()).await.expect("done"), "drained");
+    let drill = DrillRequest { group: "web".into(), to: None, stay_ms: 7 };
+    assert_eq!(client.drill(&drill).await.expect("done").legs.len(), 1);
+    let reload = client.reload().await;
+    assert!(matches!(reload, Err(ClientError::Timeout(_))), "not of the length of the work: {reload:?}");
+
+    let (_folder, socket) = served_by(Slow { lives: false });
+    let begun = std::time::Instant::now();
+    let hangs = Client::new(&socket, short).switchover(&web).await;
+    assert!(matches!(hangs, Err(ClientError::Timeout(_))), "{hangs:?}");
+    assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

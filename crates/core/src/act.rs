@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::sabotage::Sabotage;
 use crate::snapshot::RoleName;
 use crate::timer::Timer;
-use crate::tuning::{ANNOUNCE_AGAIN, RETRY_FIRST, RETRY_MAX, SWITCHOVER_LIMIT};
+use crate::tuning::{ANNOUNCE_AGAIN, RETRY_FIRST, RETRY_MAX, SWITCHOVER_LIMIT, move_limit};
 
 impl Node {
     /// Claims a group: a new term, and the VIPs wanted in the kernel.
@@ -395,7 +395,7 @@ impl Node {
 
     /// Moves a group to an heir that [`Node::plan_move`] has named.
     pub(crate) fn start_move(&mut self, group: usize, heir: NodeId, client: Client) {
-        let until = self.now + SWITCHOVER_LIMIT + self.config.groups[group].gate.unwrap_or_default();
+        let until = self.now + move_limit(self.config.groups[group].gate);
         self.groups[group].waiting.push(Waiting { client, heir, until });
         self.timers.set_sooner(Timer::Waiting(group), until);
         if matches!(self.groups[group].state, State::Active) {

@@ -49,6 +49,7 @@ pub(crate) struct Puppet {
     pub(crate) heard: Option<(u64, u64)>,
     pub(crate) version: u32,
     pub(crate) state: GroupState,
+    pub(crate) health: Health,
     pub(crate) speaks: bool,
     pub(crate) errand: Option<Errand>,
     pub(crate) outcome: Option<ErrandOutcome>,
@@ -79,6 +80,7 @@ impl Puppet {
             heard: None,
             version: 1,
             state,
+            health: Health::Healthy,
             speaks: true,
             errand: None,
             outcome: None,
@@ -100,7 +102,7 @@ impl Puppet {
             }),
             interval: HEARTBEAT,
             config_digest: outline().digest(),
-            health: Health::Healthy,
+            health: self.health,
             solicit: false,
             leaving: false,
             slow_side_alive: true,
@@ -122,6 +124,7 @@ pub(crate) struct Done {
     pub(crate) replies: Vec<(Ticket, Result<String, String>)>,
     pub(crate) exited: bool,
     pub(crate) carry: Option<Carry>,
+    pub(crate) notes: Vec<String>,
     pub(crate) legs: Vec<crate::Leg>,
     /// What was to be prepared, by number, or undone.
     pub(crate) prepared: Vec<Option<u64>>,
@@ -169,6 +172,7 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
         keys: keys(),
         outline: outline(),
         heartbeat: HEARTBEAT,
+        answers_within: Duration::ZERO,
         dead_after: 3,
         lease: Some(Duration::from_secs(2)),
         hold: Duration::from_millis(250),
@@ -229,8 +233,23 @@ impl Bench {
     }
 
     pub(crate) fn with(config: NodeConfig) -> Self {
+        Self::begin(config, Start::Fresh { drained: Drained::default() })
+    }
+
+    /// The next brain, whose keeper holds what this one's was told to.
+    pub(crate) fn resumed(carry: Carry) -> Self {
+        let config = config(Switchover::Strict, OccupiedPolicy::Wait);
+        let held = carry.groups.iter().any(|group| group.active);
+        let plan = Plan(carry.plan);
+        let mut bench = Self::begin(config, Start::Resumed(carry));
+        let mounted = if held { BTreeSet::from([VipIndex(0), VipIndex(1)]) } else { BTreeSet::new() };
+        bench.applied(plan, mounted);
+        bench
+    }
+
+    fn begin(config: NodeConfig, start: Start) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000);
-        let node = Node::new(config, 4711, Start::Fresh { drained: Drained::default() }, now);
+        let node = Node::new(config, 4711, start, now);
         let mut bench = Self {
             node,
             twin: None,
@@ -351,7 +370,7 @@ impl Bench {
         self.send(puppet, &Message::Word(Word { sender: id, incarnation, kind }));
     }
 
-    fn send(&mut self, puppet: usize, message: &Message) {
+    pub(crate) fn send(&mut self, puppet: usize, message: &Message) {
         let bytes = encode(message, &keys());
         self.give(Event::Datagram { path: Some(PathIndex(puppet)), bytes: &bytes });
     }
@@ -457,7 +476,10 @@ impl Bench {
                 assert!(!decision.reason.is_empty(), "a decision without a reason: {decision:?}");
                 self.done.decisions.push(decision);
             }
-            Action::Note(note) => assert!(!note.text.is_empty(), "an empty note"),
+            Action::Note(note) => {
+                assert!(!note.text.is_empty(), "an empty note");
+                self.done.notes.push(note.text);
+            }
             Action::Reply { ticket, outcome } => self.done.replies.push((ticket, outcome)),
             Action::Drilled { ticket, legs } => {
                 self.done.replies.push((ticket, Ok("drilled".to_owned())));

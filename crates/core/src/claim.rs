@@ -371,11 +371,15 @@ impl Node {
             Ground::Released(released) => {
                 let by = self.node_name(released.by);
                 let ago = spell(self.now.since(released.at));
-                because.reason = format!("{by} let go");
+                because.reason = format!("{by} {}", released.how);
                 because.evidence.push(format!("{by} unmounted and said so {ago} ago"));
                 // A switch may go on answering for it from memory.
-                let peer = self.peer_index(released.by).map(|index| &self.peers[index]);
-                because.despite = peer.and_then(|peer| peer.remote(g.id)?.mac);
+                let said = self.peer_index(released.by).and_then(|index| self.peers[index].remote(g.id));
+                because.despite = said.and_then(|said| said.mac);
+                if said.is_some_and(|said| said.role == Role::Fault) {
+                    let name = self.group_name(group);
+                    because.evidence.push(format!("what is wrong with {by}: `vipdrift why {name}` there"));
+                }
             }
             Ground::Free => {
                 let (rounds, silent) = g.occupancy.silence(self.now);
@@ -430,3 +434,6 @@ fn role_word(role: Role) -> &'static str {
         Role::Drained => "drained",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub outline: Outline,
     /// Interval between heartbeats (H).
     pub heartbeat: Duration,
+    /// What this system adds to the time that an answer of the segment takes; zero where frames are sent and heard as they are.
+    #[serde(default)]
+    pub answers_within: Duration,
     /// Missed heartbeats after which a peer is dead; the dead time is this times `heartbeat`.
     pub dead_after: u32,
     /// Lifetime of a mounted address in the kernel; `None` when addresses are mounted without one.

@@ -247,7 +247,11 @@ impl Node {
                     } else {
                         "no peer heard for an interval, and nobody else answers".to_owned()
                     }];
-                    let reason = format!("back after {}: still the holder", spell(self.now.since(since)));
+                    let after = spell(self.now.since(since));
+                    let reason = match &self.ordered {
+                        Some(what) => format!("{what}: still the holder after {after}"),
+                        None => format!("back after {after}: still the holder"),
+                    };
                     self.mount_again(group, Because { reason, evidence, despite: None });
                 } else {
                     self.timers.set(Timer::Revisit(group), since + self.tuning.heartbeat);
@@ -607,7 +611,8 @@ impl Node {
             let fresh = !self.peers[peer].missed;
             let ours = fresh && new.heir == Some(self.config.id) && !new.claiming && ghost.is_none();
             self.groups[group].yielded = None;
-            self.groups[group].released = left_to_nobody.then_some(Released { by: id, at: now, ours });
+            let released = || Released { by: id, at: now, ours, how: self.how_it_let_go(group, peer, new) };
+            self.groups[group].released = left_to_nobody.then(released);
             self.groups[group].ghost = ghost;
             self.groups[group].resigned = false;
             self.reserve(group, new);
@@ -627,6 +632,26 @@ impl Node {
             self.on_new_reign(group, peer, new.term);
         }
         self.revisit(group);
+    }
+
+    /// A peer says what it is now, not why; but that tells of what kind its reason was.
+    fn how_it_let_go(&self, group: usize, peer: usize, new: &GroupState) -> String {
+        let (g, own, peer) = (&self.groups[group], self.config.id, &self.peers[peer]);
+        let ours = new.heir == Some(own) && !new.claiming;
+        let ordered = g.waiting.iter().any(|waiting| waiting.heir == own);
+        match (peer.liveness, new.role) {
+            // The last word of this life was its keeper's.
+            (Liveness::Left, _) if peer.held.is_some() && peer.held == peer.incarnation => {
+                "let go: its keeper has unmounted everything".to_owned()
+            }
+            (Liveness::Left, _) => "let go: it was stopped".to_owned(),
+            (_, Role::Drained) => "let go: it is drained".to_owned(),
+            (_, Role::Fault) => "let go: it is in fault".to_owned(),
+            _ if ours && ordered => "handed it over: a move was ordered here".to_owned(),
+            _ if ours && new.demoted => "handed it over: a check fails there that demotes".to_owned(),
+            _ if ours => "handed it over as planned".to_owned(),
+            _ => "let go".to_owned(),
+        }
     }
 
     /// Whoever let go has named an heir, and waits for it.

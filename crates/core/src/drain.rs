@@ -1,16 +1,17 @@
 //! Draining: this node, a group on it, or the same on another node, which is told so with the heartbeats.
 //!
 //! An errand for another node is numbered, repeated with every heartbeat until its outcome is heard, and carried out
-//! once. It travels in heartbeats, so a recording of it is worth nothing.
+//! once. It travels in heartbeats, so a recording of it is worth nothing. The next brain of this node goes on with it.
 
 use serde::{Deserialize, Serialize};
-use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, Order, Progress};
+use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, GroupId, Health, NodeId, Order, Progress, Role};
 
 use crate::action::Action;
 use crate::config::GroupIndex;
-use crate::event::{Drained, Scope, Ticket};
+use crate::event::{CarryErrand, Drained, Scope, Ticket};
 use crate::group::State;
 use crate::node::Node;
+use crate::peer::Peer;
 use crate::timer::Timer;
 use crate::tuning::ERRAND_LIMIT;
 
@@ -36,7 +37,8 @@ pub(crate) struct Draining {
 /// An errand for another node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sent {
-    ticket: Ticket,
+    /// Absent if it was given to an earlier brain: nobody waits for the answer any more.
+    ticket: Option<Ticket>,
     pub(crate) peer: usize,
     pub(crate) errand: Errand,
     /// It has been taken.
@@ -191,7 +193,7 @@ impl Node {
                 Client::Ticket(ticket) => Some(ticket),
                 Client::Peer(..) | Client::Drill => None,
             });
-        own.chain(std::mem::take(&mut self.sent).into_iter().map(|sent| sent.ticket)).collect()
+        own.chain(std::mem::take(&mut self.sent).into_iter().filter_map(|sent| sent.ticket)).collect()
     }
 
     // ---- Other nodes ------------------------------------------------------------------------------------------
@@ -213,15 +215,50 @@ impl Node {
         let (over, rest) = std::mem::take(&mut self.sent).into_iter().partition::<Vec<_>, _>(same);
         self.sent = rest;
         for Sent { ticket, .. } in over {
-            let outcome = Err("another order for the same came meanwhile".to_owned());
-            self.act(Action::Reply { ticket, outcome });
+            self.close_errand(ticket, Err("another order for the same came meanwhile".to_owned()));
         }
+        self.open_errand(Some(ticket), peer, order, of);
+        self.send_heartbeat(peer, true);
+    }
+
+    fn open_errand(&mut self, ticket: Option<Ticket>, peer: usize, order: Order, group: Option<GroupId>) {
         self.last_errand = self.last_errand.wrapping_add(1);
-        let errand = Errand { number: self.last_errand, order, group: of };
+        let errand = Errand { number: self.last_errand, order, group };
         let until = self.now + ERRAND_LIMIT;
         self.sent.push(Sent { ticket, peer, errand, taken: false, until });
         self.timers.set_sooner(Timer::Errand, until);
-        self.send_heartbeat(peer, true);
+        self.forgotten = true;
+    }
+
+    /// It is known what became of an errand, or it is not waited for any longer.
+    fn close_errand(&mut self, ticket: Option<Ticket>, outcome: Result<String, String>) {
+        self.forgotten = true;
+        match (ticket, outcome) {
+            (Some(ticket), outcome) => self.act(Action::Reply { ticket, outcome }),
+            (None, Ok(said)) => self.note(format!("{said}, as was ordered before this brain began")),
+            (None, Err(why)) => self.warn(format!("an order from before this brain began: {why}")),
+        }
+    }
+
+    /// Goes on with the errands of an earlier brain. To their receivers this is another life, so they are numbered anew.
+    pub(crate) fn resume_errands(&mut self, errands: &[CarryErrand]) {
+        for CarryErrand { node, order, group } in errands {
+            let group = group.map(GroupId);
+            let unknown = group.is_some_and(|id| !self.group_by_id.contains_key(&id));
+            let Some(peer) = self.peer_index(NodeId(*node)).filter(|_| !unknown) else { continue };
+            self.sent.retain(|sent| sent.peer != peer || sent.errand.group != group);
+            self.open_errand(None, peer, *order, group);
+        }
+    }
+
+    /// What a next brain must know of them.
+    pub(crate) fn errands_to_carry(&self) -> Vec<CarryErrand> {
+        let carry = |sent: &Sent| CarryErrand {
+            node: self.peers[sent.peer].id.0,
+            order: sent.errand.order,
+            group: sent.errand.group.map(|id| id.0),
+        };
+        self.sent.iter().map(carry).collect()
     }
 
     /// What is to be asked of a peer: one thing after the other.
@@ -265,6 +302,10 @@ impl Node {
         if outcome.progress == Progress::Working {
             return;
         }
+        if self.sent[position].errand.order == Order::Undrain && !self.peers[peer].states_known() {
+            // What it says of its groups is still on the way. It tells the outcome again until then.
+            return;
+        }
         let Sent { ticket, errand, .. } = self.sent.remove(position);
         let name = &self.peers[peer].name;
         let of = errand.group.and_then(|id| self.group_by_id.get(&id)).map(|&group| self.group_name(group));
@@ -275,10 +316,38 @@ impl Node {
             }
             (Progress::Refused, _) => Err(format!("{name} has not done it: it was undrained meanwhile")),
             (_, Order::Drain) => Ok(format!("{of}{name} is drained")),
-            (_, Order::Undrain) => Ok(format!("{of}{name} is not drained any more")),
+            (_, Order::Undrain) => Ok(self.told_undrained(peer, errand.group)),
         };
-        self.act(Action::Reply { ticket, outcome });
+        self.close_errand(ticket, outcome);
         self.send_heartbeat(peer, false);
+    }
+
+    /// A peer has undrained what it was asked to; what else keeps it from that, as far as it publishes it.
+    fn told_undrained(&self, peer: usize, group: Option<GroupId>) -> String {
+        let Peer { name, health, .. } = &self.peers[peer];
+        let drained = |&group: &usize| {
+            let said = self.peers[peer].remote(self.groups[group].id);
+            said.is_some_and(|state| state.role == Role::Drained)
+        };
+        let names = |groups: Vec<usize>, or| {
+            groups.into_iter().map(|group| self.group_name(group)).collect::<Vec<_>>().join(or)
+        };
+        let group = group.and_then(|id| self.group_by_id.get(&id)).copied();
+        let of = self.scope_name(group);
+        let still = match group {
+            Some(_) if *health == Some(Health::Drained) => "the node".to_owned(),
+            // Together with it; which of them it is it does not say.
+            Some(group) if drained(&group) => {
+                names(self.set_of(group).filter(|one| *one != group).collect(), " or ")
+            }
+            Some(_) => String::new(),
+            None => names((0..self.groups.len()).filter(drained).collect(), ", "),
+        };
+        if still.is_empty() {
+            format!("{of}{name} is not drained any more")
+        } else {
+            format!("{of}undrained on {name}; still drained: {still}")
+        }
     }
 
     pub(crate) fn on_errands_due(&mut self) {
@@ -289,14 +358,14 @@ impl Node {
         if let Some(next) = self.sent.iter().map(|sent| sent.until).min() {
             self.timers.set(Timer::Errand, next);
         }
-        for Sent { ticket, peer, taken, .. } in over {
+        for Sent { ticket, peer, taken, errand, .. } in over {
             let name = &self.peers[peer].name;
-            let outcome = Err(if taken {
-                format!("{name} has taken the order, and has not let go of everything yet")
-            } else {
-                format!("{name} has not answered; it may still do it if it has heard")
+            let outcome = Err(match errand.order {
+                _ if !taken => format!("{name} has not answered; it may still do it if it has heard"),
+                Order::Drain => format!("{name} has taken the order, and has not let go of everything yet"),
+                Order::Undrain => format!("{name} has taken the order, and has not told what is drained now"),
             });
-            self.act(Action::Reply { ticket, outcome });
+            self.close_errand(ticket, outcome);
             // The next one for it, if there is one.
             self.send_heartbeat(peer, false);
         }

@@ -18,7 +18,7 @@ use crate::group::State;
 use crate::node::{Node, spell};
 use crate::time::Timestamp;
 use crate::timer::Timer;
-use crate::tuning::SWITCHOVER_LIMIT;
+use crate::tuning::{SWITCHOVER_LIMIT, move_limit};
 
 /// Pause between two questions while a group moves in a drill.
 pub const DRILL_PACE: Duration = Duration::from_millis(1);
@@ -26,6 +26,14 @@ pub const DRILL_PACE: Duration = Duration::from_millis(1);
 const LOOK: Duration = Duration::from_millis(10);
 /// Before anything is moved the VIPs have this long to be answered for.
 const FIRST: Duration = Duration::from_millis(200);
+
+/// A drill has come to its end by then, with or without success. `gate` is the group's.
+#[must_use]
+pub fn drill_limit(gate: Option<Duration>, stay: Duration) -> Duration {
+    let leg = FIRST + move_limit(gate) + SWITCHOVER_LIMIT;
+    // There and back, and the old home may need a moment before it can be asked to take it again.
+    leg * 2 + stay + SWITCHOVER_LIMIT
+}
 
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]

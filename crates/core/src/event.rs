@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
+use vipdrift_wire::heartbeat::Order;
 
 use crate::action::Plan;
 use crate::config::{CheckIndex, GroupIndex, InterfaceIndex, PathIndex, VipIndex};
@@ -87,6 +88,13 @@ pub enum Event<'a> {
     SlowSide {
         /// It does.
         alive: bool,
+    },
+    /// The system would not take a frame that [`crate::Action::SendFrame`] gave to the driver: what nobody answers was not asked.
+    Unasked {
+        /// Which interface.
+        interface: InterfaceIndex,
+        /// Who was to be asked for.
+        target: IpAddr,
     },
     /// The keeper is gone: nobody renews the lease or unmounts any more.
     KeeperGone,
@@ -206,6 +214,32 @@ pub struct Carry {
     pub groups: Vec<CarryGroup>,
     /// Checks that fail; all others pass until something else is heard of them.
     pub failing: Vec<CarryCheck>,
+    /// Orders for other nodes of which the outcome is not known yet, the oldest first.
+    #[serde(default)]
+    pub errands: Vec<CarryErrand>,
+    /// The earlier brain has not died but made way, as an operator had ordered.
+    #[serde(default)]
+    pub ordered: Option<CarryOrder>,
+}
+
+/// Why there is another brain, in a [`Carry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryOrder {
+    /// `reload` or `restart`.
+    pub what: String,
+    /// What is different now.
+    pub changes: String,
+}
+
+/// An order for another node in a [`Carry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryErrand {
+    /// The other node's id on the wire.
+    pub node: u64,
+    /// What it is to do.
+    pub order: Order,
+    /// The group's id on the wire; the whole node if absent.
+    pub group: Option<u64>,
 }
 
 /// A failing check in a [`Carry`].

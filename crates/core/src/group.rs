@@ -66,6 +66,8 @@ pub(crate) struct Released {
     pub(crate) at: Timestamp,
     /// It is this node's to take, with nothing to ask.
     pub(crate) ours: bool,
+    /// What it did and of what kind its reason was, for people.
+    pub(crate) how: String,
 }
 
 /// A planned move under way on the node that gives the group away.

@@ -127,6 +127,13 @@ impl Interface {
         }
     }
 
+    /// The last question to `address` did not go out.
+    pub(crate) fn unasked(&mut self, address: IpAddr) {
+        if let Some(referee) = self.references.iter_mut().find(|referee| referee.address == address) {
+            referee.unanswered = referee.unanswered.saturating_sub(1);
+        }
+    }
+
     /// What went unanswered so far counts no more; the references are asked at once.
     pub(crate) fn ask_anew(&mut self) {
         self.references.iter_mut().for_each(|referee| referee.unanswered = 0);

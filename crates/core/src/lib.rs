@@ -54,9 +54,10 @@ pub use config::{
     IsolatedPolicy, NodeConfig, NodeIndex, OccupiedPolicy, Path, PathIndex, PeerConfig, Reference,
     Switchover, Vip, VipIndex,
 };
-pub use drill::DRILL_PACE;
+pub use drill::{DRILL_PACE, drill_limit};
 pub use event::{
-    Carry, CarryCheck, CarryGroup, Command, Drained, Drift, Event, LinkFacts, Scope, Start, Ticket,
+    Carry, CarryCheck, CarryErrand, CarryGroup, CarryOrder, Command, Drained, Drift, Event, LinkFacts, Scope,
+    Start, Ticket,
 };
 pub use node::Node;
 pub use outline::{NODES_ORDER, Outline};
@@ -67,7 +68,7 @@ pub use snapshot::{
     PeerStateName, RoleName, VipSnapshot,
 };
 pub use time::Timestamp;
-pub use tuning::beat_interval;
+pub use tuning::{beat_interval, move_limit};
 
 /// The moment at which [`Node`] next wants [`Event::Timeout`], and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

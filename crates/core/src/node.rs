@@ -12,7 +12,7 @@ use crate::action::{Action, Note, Plan, Words};
 use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
 use crate::drain::{Client, Draining, Sent};
 use crate::drill::Drill;
-use crate::event::{Carry, CarryCheck, CarryGroup, Drained, Event, Start, Ticket};
+use crate::event::{Carry, CarryCheck, CarryGroup, CarryOrder, Drained, Event, Start, Ticket};
 use crate::exchange::Letter;
 use crate::group::{Group, NEXT_PLAN, State};
 use crate::health::Check;
@@ -75,6 +75,8 @@ pub struct Node {
     pub(crate) listened: Timestamp,
     /// Was away and has not yet re-proved; since when.
     pub(crate) away: Option<Timestamp>,
+    /// What an operator had ordered, while this node is away for that and nothing else.
+    pub(crate) ordered: Option<String>,
     /// When that was last said.
     away_noted: Option<Timestamp>,
     /// Declares nobody dead before this.
@@ -195,6 +197,7 @@ impl Node {
             listening: true,
             listened: Timestamp::ZERO,
             away: None,
+            ordered: None,
             away_noted: None,
             grace_until: now,
             late_at: None,
@@ -260,6 +263,9 @@ impl Node {
 
     fn resume(&mut self, carry: &Carry) {
         self.resume_drained(&carry.drained);
+        if let Some(CarryOrder { what, changes }) = &carry.ordered {
+            self.note(format!("{what} carried out: {changes}"));
+        }
         // Nobody counts that far, and what a broken brain has left must not break the next.
         self.plan = Plan(carry.plan).min(LAST_CARRIED);
         let mut held = BTreeSet::new();
@@ -273,6 +279,7 @@ impl Node {
             }
         }
         if !held.is_empty() {
+            self.ordered = carry.ordered.as_ref().map(|order| order.what.clone());
             self.away = Some(self.now);
             self.timers.set(Timer::Proved, self.now + self.tuning.heartbeat);
             for group in 0..self.groups.len() {
@@ -282,6 +289,7 @@ impl Node {
             }
         }
         self.resume_checks(&carry.failing);
+        self.resume_errands(&carry.errands);
         // The keeper still holds these; nothing is to be applied until they are proved.
         self.desired = held;
     }
@@ -310,6 +318,7 @@ impl Node {
             Event::Prepared { group, number, outcome } => self.on_prepared(group.0, number, outcome),
             Event::ClockGap { missing } => self.go_away(missing),
             Event::SlowSide { alive } => self.slow_side_alive = alive,
+            Event::Unasked { interface, target } => self.on_unasked(interface, target),
             Event::KeeperGone => self.on_keeper_gone(),
             Event::Command(command) => self.on_command(command),
         }
@@ -394,6 +403,7 @@ impl Node {
             return;
         }
         let now = self.now;
+        self.ordered = None;
         self.grace_until = now + self.tuning.heartbeat;
         self.away = Some(now);
         self.timers.set(Timer::Proved, now + self.tuning.heartbeat);
@@ -527,6 +537,7 @@ impl Node {
             && (self.now >= since + self.tuning.heartbeat || self.peers.iter().any(|p| p.heard_since(since)))
         {
             self.away = None;
+            self.ordered = None;
             // What each group says of itself may change with this.
             self.touched.extend(0..self.groups.len());
             self.timers.cancel(Timer::Proved);
@@ -603,8 +614,15 @@ impl Node {
             Some(CarryCheck { group, check: config.name.clone(), why })
         });
         let failing = failing.collect();
-        let drained = self.drained_state();
-        self.act(Action::Remember(Carry { drained, plan: self.plan.0, groups, failing }));
+        let (drained, errands) = (self.drained_state(), self.errands_to_carry());
+        self.act(Action::Remember(Carry {
+            drained,
+            plan: self.plan.0,
+            groups,
+            failing,
+            errands,
+            ordered: None,
+        }));
     }
 
     /// Leaves when it is to and nothing is mounted any more.
@@ -677,7 +695,7 @@ pub(crate) fn spell(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{GROUP, config};
+    use crate::bench::{Bench, GROUP, HEARTBEAT, config};
     use crate::{OccupiedPolicy, Switchover};
 
     #[test]
@@ -712,5 +730,27 @@ mod tests {
             let after = Plan(number.min(u64::MAX / 2) + 1);
             assert_eq!(plans.first(), Some(&(after, 0)), "{number}");
         }
+    }
+
+    #[test]
+    fn a_brain_that_was_ordered_says_so_and_the_next_does_not() {
+        let mut bench = Bench::active();
+        bench.pass(HEARTBEAT);
+        bench.node.forgotten = true;
+        bench.timeout();
+        let carry = bench.done.carry.take().expect("remembered");
+        let order = CarryOrder { what: "reload".into(), changes: "nothing".into() };
+        let reason = |carry: &Carry| {
+            let mut bench = Bench::resumed(carry.clone());
+            bench.pass(HEARTBEAT * 4);
+            let remembered = bench.done.carry.expect("remembered");
+            assert_eq!(remembered.ordered, None, "what follows was not ordered");
+            let said = bench.done.notes.iter().any(|note| note == "reload carried out: nothing");
+            (bench.done.decisions.last().expect("it goes on").reason.clone(), said)
+        };
+        let (ordered, said) = reason(&Carry { ordered: Some(order), ..carry.clone() });
+        assert!(said && ordered.starts_with("reload: still the holder after "), "{ordered}");
+        let (died, said) = reason(&carry);
+        assert!(!said && died.starts_with("back after "), "{died}");
     }
 }

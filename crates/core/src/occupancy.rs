@@ -34,6 +34,9 @@ pub(crate) struct Occupancy {
     /// When the last round went out, and how long after the one before.
     last_asked: Timestamp,
     gap: Duration,
+    /// The round that was last taken back.
+    #[serde(default)]
+    unasked_at: Option<Timestamp>,
     /// This was found to be too long ago.
     found_stale: bool,
     /// The last answer, ever.
@@ -99,6 +102,21 @@ impl Occupancy {
         }
         if let Some((_, rounds)) = &mut self.foreign {
             *rounds = rounds.saturating_add(1);
+        }
+    }
+
+    /// The last round did not go out, or not all of it: its silence says nothing.
+    pub(crate) fn unasked(&mut self) {
+        // Told for each VIP of it.
+        if self.unasked_at.replace(self.last_asked) == Some(self.last_asked) {
+            return;
+        }
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if let Some((_, rounds)) = &mut self.of_node {
+            *rounds = rounds.saturating_sub(1);
+        }
+        if let Some((_, rounds)) = &mut self.foreign {
+            *rounds = rounds.saturating_sub(1);
         }
     }
 
@@ -191,6 +209,27 @@ mod tests {
         occupancy.asked(ms(4));
         assert_eq!(occupancy.verdict(ms(5), patience), Verdict::Unknown, "5 ms are not enough");
         assert_eq!(occupancy.verdict(ms(6), patience), Verdict::Free);
+    }
+
+    #[test]
+    fn a_round_that_did_not_go_out_is_no_silence() {
+        let patience = Duration::from_millis(6);
+        let mut occupancy = Occupancy::default();
+        occupancy.start(ms(0));
+        for at in 0..20 {
+            occupancy.asked(ms(2 * at));
+            occupancy.unasked();
+            assert_eq!(occupancy.verdict(ms(2 * at + 1), patience), Verdict::Unknown);
+        }
+        for at in [40, 42, 44] {
+            occupancy.asked(ms(at));
+        }
+        assert_eq!(
+            occupancy.verdict(ms(45), patience),
+            Verdict::Unknown,
+            "silence begins with the first that went out"
+        );
+        assert_eq!(occupancy.verdict(ms(46), patience), Verdict::Free);
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Kernel {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
+    /// The last question did not go out.
+    pub(crate) fn unasked(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
     /// It answers; true if it had left more than one question unanswered.
     pub(crate) fn answered(&mut self, now: Timestamp) -> bool {
         self.last_answer = Some(now);

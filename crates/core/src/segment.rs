@@ -21,6 +21,21 @@ use crate::tuning::{
 };
 
 impl Node {
+    /// A question did not go out: its silence says nothing.
+    pub(crate) fn on_unasked(&mut self, interface: InterfaceIndex, target: IpAddr) {
+        for (group, config) in self.groups.iter_mut().zip(&self.config.groups) {
+            let is_one = |vip: &VipIndex| self.config.vips[vip.0].address.addr() == target;
+            if config.interface == interface && config.vips.iter().any(is_one) && group.occupancy.is_asking()
+            {
+                group.occupancy.unasked();
+            }
+        }
+        self.interfaces[interface.0].unasked(target);
+        for peer in self.peers.iter_mut().filter(|peer| peer.addresses.contains(&target)) {
+            peer.kernel.unasked();
+        }
+    }
+
     pub(crate) fn on_frame(&mut self, interface: InterfaceIndex, bytes: &[u8]) {
         let Ok((header, frame)) = parse_frame(bytes) else {
             self.counters.frames_rejected += 1;

@@ -91,6 +91,12 @@ pub(crate) const OUTLINE_AGAIN: Duration = Duration::from_secs(5);
 /// Gratis answers to solicited heartbeats per peer are this far apart.
 pub(crate) const ANSWER_PACE: Duration = Duration::from_micros(300);
 
+/// A planned move of a group has come to its end by then, or has failed. `gate` is the group's.
+#[must_use]
+pub fn move_limit(gate: Option<Duration>) -> Duration {
+    SWITCHOVER_LIMIT + gate.unwrap_or_default()
+}
+
 /// How often a brain with this heartbeat interval proves to its keeper that it is alive.
 #[must_use]
 pub fn beat_interval(heartbeat: Duration) -> Duration {
@@ -120,7 +126,8 @@ impl Tuning {
         Self {
             heartbeat,
             dead: config.dead_time(),
-            round: Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 2 } else { 3 }),
+            round: Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 2 } else { 3 })
+                .max(config.answers_within / ROUNDS),
             slow_round: heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(1)),
             beat: beat_interval(heartbeat),
             late: heartbeat / 2,

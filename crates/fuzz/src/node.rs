@@ -94,6 +94,8 @@ impl World {
                 plan: choices.number(),
                 groups: vec![CarryGroup { group: GROUP.0, term: choices.number(), active: choices.flag() }],
                 failing: Vec::new(),
+                errands: Vec::new(),
+                ordered: None,
             })
         } else {
             Start::Fresh { drained: Drained { node: choices.below(8) == 7, ..Drained::default() } }
@@ -513,6 +515,7 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
         keys: KEYS.clone(),
         outline: vec![Setting::new("cluster.lease", "2s"), Setting::new("group web vips", "two")].into(),
         heartbeat: HEARTBEAT,
+        answers_within: Duration::ZERO,
         dead_after: 3,
         lease: (!bit(0)).then_some(Duration::from_secs(2)),
         hold: Duration::from_millis(250),

@@ -44,7 +44,7 @@ fn ethernet(to: Mac, from: Mac, kind: u16) -> Vec<u8> {
     frame
 }
 
-fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
+pub(crate) fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let mut bytes = [from.octets(), to.octets()].concat();
     bytes.extend_from_slice(&length.to_be_bytes());

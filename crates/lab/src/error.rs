@@ -34,6 +34,12 @@ pub enum Error {
         /// What it is, in words.
         state: &'static str,
     },
+    /// What runs Windows programs is not there.
+    #[error("{variable} is not set: run `cargo xtask cross-check`, which sets it to what it has made")]
+    Wine {
+        /// The variable that should say where it is.
+        variable: &'static str,
+    },
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;

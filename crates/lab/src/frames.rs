@@ -7,7 +7,8 @@ use std::time::Instant;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, setsockopt,
+    socket, sockopt,
 };
 
 use crate::error::{Error, Result, While};
@@ -61,6 +62,37 @@ impl Tap {
     pub(crate) fn open(index: u32) -> Result<Self> {
         let index = usize::try_from(index).map_err(|_| Error::Name("no such interface".into()))?;
         Ok(Self { socket: open(Some(SockProtocol::EthAll))?, index })
+    }
+
+    /// Hears every interface of the calling thread's namespace: for [`Tap::next_anywhere`].
+    pub(crate) fn open_everywhere() -> Result<Self> {
+        let socket = open(Some(SockProtocol::EthAll))?;
+        // Room for hundreds of answers at once; less is no error.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20));
+        Ok(Self { socket, index: 0 })
+    }
+
+    /// The next frame with the index of its interface; `None` if there was none by `deadline`.
+    pub(crate) fn next_anywhere(&self, deadline: Instant, frame: &mut [u8]) -> Result<Option<(u32, usize)>> {
+        loop {
+            match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), frame) {
+                Ok((length, from)) => {
+                    let index = from.and_then(|from| u32::try_from(from.ifindex()).ok());
+                    return Ok(Some((index.unwrap_or_default(), length)));
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(None);
+                    }
+                    let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+                    let mut waiting = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+                    let _ = poll(&mut waiting, timeout);
+                }
+                Err(errno) => return Err(io::Error::from(errno)).doing(|| "hear a frame".into()),
+            }
+        }
     }
 
     /// The next frame; `None` if there was none by `deadline`.

@@ -74,6 +74,7 @@ mod service;
 mod stream;
 mod switch;
 mod timeline;
+pub mod wine;
 
 pub use client::{Client, ClientOptions, LATE};
 pub use enclosure::{Enclosed, enclose, enclosed};

@@ -3,7 +3,7 @@
 //! Source: netlink(7), rtnetlink(7).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use ipnet::IpNet;
@@ -190,6 +190,23 @@ impl Route {
             .doing(|| format!("add {network} to interface {index}"))
     }
 
+    /// Adds an address or changes its lifetimes, in seconds, all ones for ever; usable at once.
+    pub(crate) fn lease_address(
+        &mut self,
+        index: u32,
+        network: IpNet,
+        valid: u32,
+        preferred: u32,
+    ) -> Result<()> {
+        let mut message = address_message(index, network);
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        let mut lifetime = CacheInfo::default();
+        (lifetime.ifa_valid, lifetime.ifa_preferred) = (valid, preferred);
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .doing(|| format!("lease {network} on interface {index}"))
+    }
+
     pub(crate) fn delete_address(&mut self, index: u32, network: IpNet) -> Result<()> {
         self.change(RouteNetlinkMessage::DelAddress(address_message(index, network)), 0)
             .doing(|| format!("delete {network} from interface {index}"))
@@ -203,6 +220,74 @@ impl Route {
         Ok(answers
             .iter()
             .filter_map(|answer| if_address(answer).map(|found| (found.index, found.network)))
+            .collect())
+    }
+
+    /// The same with the lifetimes that are left, in seconds; all ones for ever.
+    pub(crate) fn leases(&mut self) -> Result<Vec<Lease>> {
+        let answers = self
+            .request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)
+            .doing(|| "list addresses".into())?;
+        Ok(answers.iter().filter_map(lease).collect())
+    }
+
+    /// Every interface of this namespace.
+    pub(crate) fn links(&mut self) -> Result<Vec<Interface>> {
+        let answers = self
+            .request(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)
+            .doing(|| "list interfaces".into())?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(link) => Some(interface(&link)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The routes of the main table.
+    pub(crate) fn routes(&mut self) -> Result<Vec<Way>> {
+        let mut route = RouteMessage::default();
+        route.header.table = RouteHeader::RT_TABLE_MAIN;
+        let answers =
+            self.request(RouteNetlinkMessage::GetRoute(route), NLM_F_DUMP).doing(|| "list routes".into())?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(route) => way(&route),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Has the kernel forget whom it believes to have `address`. Not there is no error.
+    pub(crate) fn forget_neighbor(&mut self, index: u32, address: IpAddr) -> Result<()> {
+        match self.change(RouteNetlinkMessage::DelNeighbour(neighbor_message(index, address)), 0) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(()),
+            other => other.doing(|| format!("forget neighbour {address}")),
+        }
+    }
+
+    /// Has the kernel believe that `mac` has `address`.
+    pub(crate) fn learn_neighbor(&mut self, index: u32, address: IpAddr, mac: Mac) -> Result<()> {
+        let mut message = neighbor_message(index, address);
+        message.header.state = NeighbourState::Reachable;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+        self.change(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .doing(|| format!("learn neighbour {address}"))
+    }
+
+    /// Neighbours with a hardware address: interface, address, hardware address, whether it was heard from lately.
+    pub(crate) fn neighbors(&mut self) -> Result<Vec<(u32, IpAddr, Mac, bool)>> {
+        let answers = self
+            .request(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), NLM_F_DUMP)
+            .doing(|| "list neighbours".into())?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewNeighbour(found) => known_neighbor(&found),
+                _ => None,
+            })
             .collect())
     }
 
@@ -276,6 +361,126 @@ fn neighbor_entry(neighbour: NeighbourMessage, address: IpAddr) -> Option<Mac> {
         }
     }
     mac.filter(|_| matches)
+}
+
+/// An address with what is left of its lifetimes, in seconds; all ones for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) index: u32,
+    pub(crate) network: IpNet,
+    pub(crate) valid: u32,
+    pub(crate) preferred: u32,
+}
+
+fn lease(message: &RouteNetlinkMessage) -> Option<Lease> {
+    let IfAddress { index, network, .. } = if_address(message)?;
+    let RouteNetlinkMessage::NewAddress(address) = message else { return None };
+    let lifetime = address.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::CacheInfo(lifetime) => Some((lifetime.ifa_valid, lifetime.ifa_preferred)),
+        _ => None,
+    });
+    let (valid, preferred) = lifetime.unwrap_or((u32::MAX, u32::MAX));
+    Some(Lease { index, network, valid, preferred })
+}
+
+/// An interface as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) carrier: bool,
+    pub(crate) loopback: bool,
+}
+
+fn interface(link: &LinkMessage) -> Interface {
+    let flags = link.header.flags;
+    let mut found = Interface {
+        index: link.header.index,
+        name: String::new(),
+        mac: None,
+        carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        loopback: flags.contains(LinkFlags::Loopback),
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => found.name.clone_from(name),
+            LinkAttribute::Address(bytes) => found.mac = bytes.as_slice().try_into().ok().map(Mac),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A route of one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) index: u32,
+    pub(crate) to: IpNet,
+    /// Unspecified if the network is on the link itself.
+    pub(crate) gateway: IpAddr,
+    pub(crate) metric: u32,
+}
+
+fn way(route: &RouteMessage) -> Option<Way> {
+    if route.header.table != RouteHeader::RT_TABLE_MAIN || route.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let nobody: IpAddr = match route.header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let address = |address: &RouteAddress| match address {
+        RouteAddress::Inet(address) => Some(IpAddr::from(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::from(*address)),
+        _ => None,
+    };
+    let (mut to, mut gateway, mut index, mut metric) = (nobody, nobody, 0, 0);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Destination(network) => to = address(network)?,
+            RouteAttribute::Gateway(hop) => gateway = address(hop)?,
+            RouteAttribute::Oif(found) => index = *found,
+            RouteAttribute::Priority(found) => metric = *found,
+            _ => {}
+        }
+    }
+    let to = IpNet::new(to, route.header.destination_prefix_length).ok()?;
+    Some(Way { index, to, gateway, metric })
+}
+
+fn neighbor_message(index: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index;
+    let address = match address {
+        IpAddr::V4(address) => NeighbourAddress::Inet(address),
+        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+    };
+    message.attributes.push(NeighbourAttribute::Destination(address));
+    message
+}
+
+fn known_neighbor(neighbour: &NeighbourMessage) -> Option<(u32, IpAddr, Mac, bool)> {
+    let (mut address, mut mac) = (None, None);
+    for attribute in &neighbour.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
+                address = Some(IpAddr::from(*found))
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => {
+                address = Some(IpAddr::from(*found))
+            }
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok().map(Mac),
+            _ => {}
+        }
+    }
+    let state = neighbour.header.state;
+    if matches!(state, NeighbourState::Failed | NeighbourState::Incomplete | NeighbourState::Noarp) {
+        return None;
+    }
+    Some((neighbour.header.ifindex, address?, mac?, state == NeighbourState::Reachable))
 }
 
 fn up(link: &mut LinkMessage) {

@@ -84,7 +84,12 @@ impl Process {
                 if let Some(pipe) = pipe {
                     read_lines(stream, pipe, &shared);
                 }
-                shared.lock().open_streams -= 1;
+                let mut state = shared.lock();
+                state.open_streams -= 1;
+                if state.open_streams == 0 {
+                    state.listeners.clear();
+                }
+                drop(state);
                 shared.changed.notify_all();
             });
         }
@@ -204,10 +209,6 @@ fn read_lines(stream: Stream, pipe: Box<dyn Read + Send>, shared: &Shared) {
         state.lines.push(line);
         drop(state);
         shared.changed.notify_all();
-    }
-    let mut state = shared.lock();
-    if state.open_streams == 1 {
-        state.listeners.clear();
     }
 }
 

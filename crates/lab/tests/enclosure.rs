@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         return victim(&deed);
     }
     type Case = (&'static str, fn(Option<u32>));
-    let cases: [Case; 12] = [
+    let cases: [Case; 13] = [
         ("nothing_left_after_the_end", |user| assert_eq!(ends_by_itself("end", user), (Some(7), None))),
         ("nothing_left_after_a_panic", |user| assert_eq!(ends_by_itself("panic", user), (Some(101), None))),
         ("nothing_left_after_an_abort", |user| {
@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         ("sigint_is_passed_on", |user| {
             assert_eq!(killed(Stage::Outside, Signal::SIGINT, user), (Some(128 + 2), None));
         }),
+        ("sigint_is_passed_on_though_the_test_ignores_it", ignored),
         ("a_lab_outside_is_refused", |user| {
             let words = start("outside", user).words();
             assert!(words.contains("not inside an enclosure"), "{words}");
@@ -169,6 +170,11 @@ fn start(deed: &str, user: Option<u32>) -> Victim {
         if user.is_some() { PUBLIC.get().unwrap().clone() } else { std::env::current_exe().unwrap() };
     let token = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new(program);
+    if ignores(Signal::SIGINT) {
+        // As a shell has it for what it runs in the background. Every program inherits that, and the victim would never end.
+        let program = std::mem::replace(&mut command, Command::new("env"));
+        command.arg("--default-signal=INT").arg(program.get_program());
+    }
     command
         .env(DEED, deed)
         .env(TOKEN, &token)
@@ -241,7 +247,14 @@ impl Victim {
         let mut output = BufReader::new(self.child.stdout.as_mut().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
-        let numbers = line.strip_prefix("namespaces ").unwrap_or_else(|| panic!("the victim says {line:?}"));
+        let numbers = line.strip_prefix("namespaces ").unwrap_or_else(|| {
+            let why = if ignores(Signal::SIGINT) {
+                "; SIGINT is ignored here, and `env --default-signal=INT` (coreutils 8.31) has to undo that"
+            } else {
+                ""
+            };
+            panic!("the victim says {line:?}{why}")
+        });
         numbers.split_whitespace().map(|number| number.parse().unwrap()).collect()
     }
 
@@ -276,6 +289,13 @@ impl Victim {
         assert!(!mounts.lines().any(|line| line.contains(" - tmpfs lab ")), "{mounts}");
         assert!(!fs::exists("/run/lab").unwrap());
     }
+}
+
+/// This process was told to ignore a signal by whoever started it.
+fn ignores(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal as i32 - 1) & 1 == 1
 }
 
 /// The network namespaces that some process is in.
@@ -314,4 +334,36 @@ fn killed(stage: Stage, signal: Signal, user: Option<u32>) -> (Option<i32>, Opti
     let how = victim.ended();
     victim.nothing_is_left(&made);
     how
+}
+
+/// Runs `sigint_is_passed_on` as from a script that ignores SIGINT.
+fn ignored(user: Option<u32>) {
+    let name = match user {
+        None => "sigint_is_passed_on".to_owned(),
+        Some(_) => "sigint_is_passed_on_as_an_ordinary_user".to_owned(),
+    };
+    let child = Command::new("env")
+        .arg("--ignore-signal=INT")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its first victim, should it hang.
+    let token = format!("{}-0", child.id());
+    let mut test = Victim { child, token };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let status = loop {
+        if let Some(status) = test.child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            test.child.kill().unwrap();
+            panic!("it hangs");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let words = test.words();
+    assert!(status.success() && words.contains("1 passed"), "{words}");
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vipdrift_core::{Carry, CarryGroup, Drained, Node, Start, Timestamp};
-use vipdrift_wire::heartbeat::{GroupId, Keys};
+use vipdrift_core::{Carry, CarryErrand, CarryGroup, CarryOrder, Drained, Node, Start, Timestamp};
+use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId, Order};
 
 use crate::config::{self, Config, Resolved, duration as span};
 use crate::message::{self, Facts, Life, Setup, ToBrain, ToKeeper};
@@ -235,6 +235,12 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
         drained: Drained { node: true, groups: [GroupId::of("web").0].into() },
         plan: u64::MAX,
         groups: vec![CarryGroup { group: GroupId::of("web").0, term: u64::MAX, active: true }],
+        errands: vec![CarryErrand {
+            node: NodeId::of("bravo").0,
+            order: Order::Undrain,
+            group: Some(GroupId::of("web").0),
+        }],
+        ordered: Some(CarryOrder { what: "reload".into(), changes: "nothing".into() }),
     };
     let life = Life { number: 2, epoch: 1, resumed: Some(carry.clone()), drained: Drained::default() };
     let applied =

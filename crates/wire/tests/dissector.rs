@@ -1,4 +1,6 @@
-//! What is written here, read by somebody else: tshark dissects every frame, and must see what was meant.
+//! What is written here, read by somebody else: tshark dissects every frame, and must see what was meant. The bytes
+//! are the same on every system, the dissector is a program of Linux.
+#![cfg(target_os = "linux")]
 
 use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -42,6 +42,11 @@ impl Room {
     pub(crate) fn of(package: &str) -> Self {
         Self { pure: walls::PURE.contains(&package), may_be_unsafe: package == UNSAFE }
     }
+
+    /// Of no package of this workspace.
+    pub(crate) fn outside() -> Self {
+        Self { pure: false, may_be_unsafe: true }
+    }
 }
 
 /// All breaches in one file.

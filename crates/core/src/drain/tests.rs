@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, Order, Progress, Role};
+use vipdrift_wire::heartbeat::{Errand, ErrandOutcome, Health, Message, Order, Progress, Role};
 
 use crate::bench::{ALPHA, Bench, CHARLIE, GROUP, HEARTBEAT};
 use crate::group::State;
@@ -147,4 +147,63 @@ fn nobody_is_left_without_an_answer() {
     for ticket in [1, 2] {
         assert_eq!(bench.reply(ticket), Some(Err("this node has ended")), "{ticket}");
     }
+}
+
+/// Whoever gave the order has lost his connection with the brain, and the order stands.
+#[test]
+fn an_order_for_another_node_outlives_the_brain() {
+    let mut bench = Bench::active();
+    order(&mut bench, 1, Order::Drain, Some("charlie"), true);
+    let carry = bench.done.carry.clone().expect("remembered at once");
+    let mut next = Bench::resumed(carry.clone());
+    next.pass(HEARTBEAT * 4);
+    let wanted = Errand { number: 1, order: Order::Drain, group: Some(GROUP) };
+    let said = next.done.errands(CHARLIE);
+    assert!(said.len() >= 4 && said.iter().all(|errand| *errand == Some(wanted)), "{said:?}");
+    assert!(next.done.errands(ALPHA).iter().all(Option::is_none));
+    next.puppets[CHARLIE].outcome = Some(ErrandOutcome { number: 1, progress: Progress::Done });
+    next.pass(HEARTBEAT * 2);
+    next.bring_back();
+    next.pass(HEARTBEAT * 2);
+    assert_eq!(next.done.errands(CHARLIE).last(), Some(&None));
+    assert_eq!(next.done.carry.as_ref().map(|carry| carry.errands.len()), Some(0), "it is done");
+    let told = "web: charlie is drained, as was ordered before this brain began";
+    assert!(next.done.notes.iter().any(|note| note == told), "{:?}", next.done.notes);
+
+    // Nobody answers: that is said, and the order ends.
+    let mut next = Bench::resumed(carry);
+    next.pass(Duration::from_secs(11));
+    let told =
+        "an order from before this brain began: charlie has not answered; it may still do it if it has heard";
+    assert!(next.done.notes.iter().any(|note| note == told), "{:?}", next.done.notes);
+    assert_eq!(next.done.carry.as_ref().map(|carry| carry.errands.len()), Some(0));
+}
+
+#[test]
+fn whoever_undrains_another_node_is_told_what_is_still_drained_there() {
+    let done = |number| Some(ErrandOutcome { number, progress: Progress::Done });
+    let mut bench = Bench::active();
+    bench.say(CHARLIE, |state| state.role = Role::Drained);
+    bench.puppets[CHARLIE].health = Health::Drained;
+    order(&mut bench, 1, Order::Undrain, Some("charlie"), true);
+    bench.puppets[CHARLIE].outcome = done(1);
+    bench.pass(HEARTBEAT * 2);
+    assert_eq!(bench.reply(1), Some(Ok("web: undrained on charlie; still drained: the node")));
+
+    order(&mut bench, 2, Order::Undrain, Some("charlie"), false);
+    // The outcome comes before what charlie says of its groups.
+    bench.puppets[CHARLIE].health = Health::Healthy;
+    bench.puppets[CHARLIE].outcome = done(2);
+    bench.puppets[CHARLIE].version += 1;
+    let mut early = bench.puppets[CHARLIE].heartbeat(bench.node.config.id);
+    early.states = None;
+    bench.send(CHARLIE, &Message::Heartbeat(early));
+    assert_eq!(bench.reply(2), None, "not known yet");
+    bench.pass(HEARTBEAT * 2);
+    assert_eq!(bench.reply(2), Some(Ok("undrained on charlie; still drained: web")));
+
+    order(&mut bench, 3, Order::Undrain, Some("charlie"), true);
+    bench.puppets[CHARLIE].outcome = done(3);
+    bench.say(CHARLIE, |state| state.role = Role::Standby);
+    assert_eq!(bench.reply(3), Some(Ok("web: charlie is not drained any more")));
 }

@@ -6,7 +6,7 @@ use vipdrift_wire::heartbeat::Role;
 
 use crate::bench::{ALPHA, Bench, CHARLIE};
 use crate::group::State;
-use crate::{Command, Event, GroupIndex, Ticket};
+use crate::{Command, Event, GroupIndex, Ticket, drill_limit};
 
 const STAY: Duration = Duration::from_secs(1);
 
@@ -113,4 +113,30 @@ fn a_group_that_goes_elsewhere_meanwhile_is_left_there() {
     let said = bench.reply(1).expect("an answer").expect_err("it was not done");
     assert!(said.starts_with("web: alpha has taken it meanwhile; bravo to charlie: "), "{said}");
     assert!(matches!(bench.state(), State::Standby));
+}
+
+#[test]
+fn every_drill_ends_within_its_limit() {
+    // Each way is as slow as it may be.
+    let gate = Duration::from_secs(60);
+    let mut bench = Bench::active();
+    bench.node.config.groups[0].gate = Some(gate);
+    let begun = bench.now;
+    drill(&mut bench, 1);
+    bench.say(CHARLIE, |state| state.claiming = true);
+    bench.pass(gate);
+    bench.say(CHARLIE, |state| state.claiming = false);
+    charlie_takes_it(&mut bench, Duration::ZERO);
+    bench.pass(STAY);
+    let mac = bench.puppets[CHARLIE].mac;
+    bench.claim(mac, true);
+    bench.claim(mac, false);
+    // Charlie keeps it, whatever it is asked for.
+    while bench.reply(1).is_none() {
+        bench.pass(Duration::from_secs(1));
+        let taken = bench.now.since(begun);
+        assert!(taken < drill_limit(Some(gate), STAY) + Duration::from_secs(1), "{taken:?}");
+    }
+    assert!(bench.now.since(begun) > gate * 2, "the way back has its time as well");
+    assert!(matches!(bench.reply(1), Some(Err(_))));
 }

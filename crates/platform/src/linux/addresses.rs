@@ -31,6 +31,9 @@ pub struct Address {
     pub ours: bool,
 }
 
+/// An address can be mounted that another machine still has: whoever mounts it has asked beforehand, or wants it so.
+pub const BESIDE_A_HOLDER: bool = true;
+
 /// The tag (`IFA_PROTO`) of addresses mounted by this project: the letter v.
 pub const TAG: u8 = b'v';
 

@@ -2,8 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::socket::{BUFFER, nothing_now, receive_from, widen_buffers};
+
+/// What this system adds to the time that an answer takes.
+pub const ANSWERS_WITHIN: Duration = Duration::ZERO;
 
 /// What a [`FrameSocket`] hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +40,8 @@ pub enum Error {
 pub struct Burst {
     /// Frames handed to the kernel.
     pub sent: usize,
-    /// The first frame that was refused, and why. The frames after it were tried all the same.
-    pub refused: Option<(usize, io::Error)>,
+    /// Positions of the frames that were refused, in order, and why. Those after them were tried all the same.
+    pub refused: Vec<(usize, io::Error)>,
 }
 
 /// A packet socket, not bound to an interface, that never blocks. Frames sent by this machine are not heard.
@@ -89,7 +93,7 @@ impl FrameSocket {
     /// `ENXIO` or `ENODEV`: no such interface; `ENETDOWN`: it is switched off; [`io::ErrorKind::WouldBlock`]: its queue
     /// is full. The frame was not sent.
     pub fn send(&self, interface: u32, frame: &[u8]) -> io::Result<()> {
-        match self.send_many(&[(interface, frame)]).refused {
+        match self.send_many(&[(interface, frame)]).refused.pop() {
             None => Ok(()),
             Some((_, error)) => Err(error),
         }
@@ -97,7 +101,7 @@ impl FrameSocket {
 
     /// Sends many frames with few system calls (sendmmsg(2)), in order; a refused frame does not stop the others.
     pub fn send_many(&self, frames: &[(u32, &[u8])]) -> Burst {
-        let mut burst = Burst { sent: 0, refused: None };
+        let mut burst = Burst { sent: 0, refused: Vec::new() };
         for (chunk_number, chunk) in frames.chunks(PER_CALL).enumerate() {
             let mut from = 0;
             while from < chunk.len() {
@@ -108,7 +112,7 @@ impl FrameSocket {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        burst.refused.get_or_insert((chunk_number * PER_CALL + from, error));
+                        burst.refused.push((chunk_number * PER_CALL + from, error));
                         from += 1;
                     }
                 }

@@ -24,3 +24,25 @@ impl Link {
         self.name == name
     }
 }
+
+/// A name that means more than one interface. Not on this system, where a name is unique.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{name}` means {} network cards: {}; write one of these names instead",
+    .candidates.len(),
+    .candidates.iter().map(|candidate| format!("`{candidate}`")).collect::<Vec<_>>().join(", ")
+)]
+pub struct Ambiguous {
+    /// What the configuration says.
+    pub name: String,
+    /// The interfaces it may mean.
+    pub candidates: Vec<String>,
+}
+
+/// The interface that a configuration means by `name`.
+///
+/// # Errors
+/// [`Ambiguous`]: several. Never on this system.
+pub fn find<'a>(links: &'a [Link], name: &str) -> Result<Option<&'a Link>, Ambiguous> {
+    Ok(links.iter().find(|link| link.is_called(name)))
+}

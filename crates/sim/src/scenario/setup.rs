@@ -255,6 +255,7 @@ impl Setup {
             keys: keys.clone(),
             outline: self.outline(other),
             heartbeat: self.heartbeat,
+            answers_within: Duration::ZERO,
             dead_after: self.dead_after,
             lease: self.lease(),
             hold: HOLD,

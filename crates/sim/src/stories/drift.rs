@@ -89,7 +89,7 @@ fn a_graceful_stop_is_over_in_milliseconds() {
     assert!(story.has_exited(ALPHA));
     story.run(ms(500));
     assert_eq!(story.two_holders(), Duration::ZERO);
-    assert_eq!(story.last_decision(BRAVO).reason, "alpha let go");
+    assert_eq!(story.last_decision(BRAVO).reason, "alpha let go: it was stopped");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The heartbeat thread: everything that happens becomes an event of the core, every action of the core is carried
 //! out at once, and nothing here ever waits for anything but the poller.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -149,6 +149,8 @@ pub(super) struct Heart {
     ticket: u64,
     late: Histogram,
     send_errors: u64,
+    /// What was not asked, and on which interface, although the core believes it was.
+    unasked: BTreeSet<(usize, IpAddr)>,
     slow: SlowSide,
     keeper_gone: bool,
     ended: bool,
@@ -198,6 +200,7 @@ impl Heart {
             ticket: 0,
             late: Histogram::new(),
             send_errors: 0,
+            unasked: BTreeSet::new(),
             slow: SlowSide { pulse: 0, moved: now(), alive: true },
             keeper_gone: false,
             ended: false,
@@ -254,6 +257,7 @@ impl Heart {
             self.watch_others(woken);
             self.tick(woken);
             self.inquire(woken);
+            self.own_up();
             // Another keeper comes, with another brain; the peers are told by the one that is.
             self.ended |= self.retires.is_some_and(|at| woken >= at);
         }
@@ -643,7 +647,19 @@ impl Heart {
     }
 
     fn send_frames(&mut self) {
-        self.send_errors += self.outgoing.flush(&self.parts.wires.arp, &self.parts.wires.neighbor);
+        let refused = self.outgoing.flush(&self.parts.wires.arp, &self.parts.wires.neighbor);
+        self.send_errors += refused.len() as u64;
+        for (index, target) in refused {
+            let position = self.interfaces.iter().position(|(at, _)| *at == Some(index));
+            self.unasked.extend(position.zip(target));
+        }
+    }
+
+    /// Tells the core what was not asked, before its silence counts.
+    fn own_up(&mut self) {
+        for (interface, target) in std::mem::take(&mut self.unasked) {
+            self.handle(Event::Unasked { interface: InterfaceIndex(interface), target });
+        }
     }
 
     /// Link-local addresses mean nothing without an interface.

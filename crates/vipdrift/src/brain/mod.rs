@@ -65,7 +65,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let runner = setup.descriptors.runner.map(process::inherited).transpose().map_err(text)?;
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
     let events: Vec<_> = setup.descriptors.events.clone();
-    let take = |number: &i32| process::inherited(*number).map(std::fs::File::from);
+    let take = |number: &Number| process::inherited(*number).map(std::fs::File::from);
     let events = events.iter().map(take).collect::<Result<Vec<_>, _>>().map_err(text)?;
     let files = setup.descriptors.journal.iter().map(take).collect::<Result<Vec<_>, _>>().map_err(text)?;
 

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use vipdrift_control::{
     Accept, Drill, DrillRequest, Events, EventsRequest, Failure, Handler, NodeRequest, Request, Status, serve,
 };
-use vipdrift_core::{Drained, GroupIndex, Scope};
+use vipdrift_core::{Drained, GroupIndex, Scope, drill_limit, move_limit};
 use vipdrift_platform::endpoint::{Accepts, Listener, Stream};
 use vipdrift_platform::poll::Wake;
 
@@ -30,7 +30,7 @@ const STACK: usize = 512 * 1024;
 const PULSE: Duration = Duration::from_millis(500);
 /// The heart answers in microseconds or not at all.
 const REPORT: Duration = Duration::from_secs(2);
-/// A planned move has its own limit in the core, well below this.
+/// What has no limit of its own in the core, such as a drain, is answered by then. What has one gets so much more than that.
 const COMMAND: Duration = Duration::from_secs(60);
 /// A wall clock that jumps by more is worth a line.
 const JUMP: Duration = Duration::from_secs(1);
@@ -154,11 +154,12 @@ impl Inner {
 
     async fn command(
         &self,
+        limit: Duration,
         make: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Ask,
     ) -> Result<String, Failure> {
         let (answer, answered) = oneshot::channel();
         self.ask(make(answer))?;
-        match timeout(COMMAND, answered).await {
+        match timeout(limit, answered).await {
             Ok(Ok(outcome)) => outcome.map_err(Failure::NotDone),
             _ => Err(Failure::Unavailable("no answer in time; it may still be done".into())),
         }
@@ -170,6 +171,11 @@ impl Inner {
         found
             .map(GroupIndex)
             .ok_or_else(|| unknown("group", name, groups.iter().map(|group| group.name.as_str())))
+    }
+
+    /// How long a claim of this group may wait for its program.
+    fn gate(&self, GroupIndex(group): GroupIndex) -> Option<Duration> {
+        self.parts.resolved.groups.get(group).and_then(|group| group.gate)
     }
 
     fn nodes(&self) -> impl Iterator<Item = &str> + Clone {
@@ -198,7 +204,7 @@ impl Inner {
         let elsewhere = request.node.as_ref().is_some_and(|node| *node != self.parts.resolved.name);
         let scope = Scope { node: request.node, group };
         let ask = |answer| if drain { Ask::Drain { scope, answer } } else { Ask::Undrain { scope, answer } };
-        let done = self.command(ask).await?;
+        let done = self.command(COMMAND, ask).await?;
         if elsewhere {
             return Ok(done);
         }
@@ -231,7 +237,8 @@ impl Handler for Control {
         let (answer, answered) = oneshot::channel();
         let stay = Duration::from_millis(request.stay_ms).min(Drill::STAY);
         self.0.ask(Ask::Drill { group, to: request.to, stay, answer })?;
-        let legs = match timeout(COMMAND, answered).await {
+        let limit = drill_limit(self.0.gate(group), stay) + COMMAND;
+        let legs = match timeout(limit, answered).await {
             Ok(Ok(outcome)) => outcome.map_err(Failure::NotDone)?,
             _ => return Err(Failure::Unavailable("no answer in time; it may still go on".into())),
         };
@@ -245,15 +252,18 @@ impl Handler for Control {
                 if let Some(to) = &request.to {
                     self.0.known_node(to)?;
                 }
-                return self.0.command(|answer| Ask::Switchover { group, to: request.to, answer }).await;
+                let limit = move_limit(self.0.gate(group)) + COMMAND;
+                let ask = |answer| Ask::Switchover { group, to: request.to, answer };
+                return self.0.command(limit, ask).await;
             }
             Request::Reload => {
                 let ask = |answer| Ask::Succeed { restart: false, keep: None, answer };
-                return self.0.command(ask).await;
+                return self.0.command(COMMAND, ask).await;
             }
             Request::Restart(request) => {
                 let keep = request.keep_ms.map(Duration::from_millis);
-                return self.0.command(|answer| Ask::Succeed { restart: true, keep, answer }).await;
+                let ask = |answer| Ask::Succeed { restart: true, keep, answer };
+                return self.0.command(COMMAND, ask).await;
             }
             Request::Drain(request) => (true, request),
             Request::Undrain(request) => (false, request),

@@ -18,8 +18,8 @@ const EXAMINED: Duration = Duration::from_secs(15);
 const SUCCESSION: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(20);
-/// For moves, which have limits of their own in the daemon.
-pub(super) const MOVE: Duration = Duration::from_secs(65);
+/// Moves have limits of their own in the daemon; one that gives no sign of life for this long hangs.
+pub(super) const MOVE: Duration = Duration::from_secs(15);
 
 pub(super) fn status(place: &Where, json: bool) -> u8 {
     with(place, QUICK, async |client| {

@@ -426,13 +426,15 @@ pub(super) fn plain_name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What Linux takes for an interface name (`dev_valid_name` in net/core/dev.c).
+/// What some system takes for the name of an interface: the file is the same on every node, and Windows knows cards by
+/// names with spaces, by descriptions, by `{GUID}` and by MAC address.
 fn interface_name(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.len() > 15 || text == "." || text == ".." {
-        return Err("an interface name has 1 to 15 characters".into());
+    // NDIS: descriptions and aliases have at most 256 characters.
+    if text.trim().is_empty() || text.chars().count() > 256 || text == "." || text == ".." {
+        return Err("an interface name has 1 to 256 characters".into());
     }
-    if text.contains(['/', ':']) || text.contains(char::is_whitespace) {
-        return Err("an interface name has no `/`, no `:` and no space".into());
+    if text.contains('/') && !text.contains(' ') || text.contains(char::is_control) {
+        return Err("an interface name has no `/`".into());
     }
     Ok(())
 }

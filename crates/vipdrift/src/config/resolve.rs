@@ -71,6 +71,11 @@ pub(crate) fn names_of_own_addresses(config: &Config, addresses: &BTreeSet<IpAdd
 }
 
 impl Resolved {
+    /// What all nodes have to agree on, in short, as the status shows it.
+    pub(crate) fn digest(&self) -> String {
+        format!("{:016x}", self.outline.digest())
+    }
+
     /// The view of the node called `name`; `None` if there is no such node.
     pub(crate) fn new(config: &Config, name: &str) -> Option<Self> {
         let own = config.nodes.iter().find(|n| n.name.get_ref() == name)?;
@@ -178,6 +183,7 @@ impl Resolved {
             keys,
             outline: self.outline.clone(),
             heartbeat: self.heartbeat,
+            answers_within: vipdrift_platform::frames::ANSWERS_WITHIN,
             dead_after: self.dead_after,
             lease: self.lease,
             hold: HOLD,

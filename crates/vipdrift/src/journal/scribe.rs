@@ -109,6 +109,7 @@ impl From<&Event<'_>> for Owned {
             Event::Drifted { vip, drift } => Event::Drifted { vip: *vip, drift: *drift },
             Event::ClockGap { missing } => Event::ClockGap { missing: *missing },
             Event::SlowSide { alive } => Event::SlowSide { alive: *alive },
+            Event::Unasked { interface, target } => Event::Unasked { interface: *interface, target: *target },
             Event::KeeperGone => Event::KeeperGone,
             Event::Check { check, failing } => Event::Check { check: *check, failing: failing.clone() },
             Event::Prepared { group, number, outcome } => {

@@ -130,6 +130,9 @@ impl Names<'_> {
                 Ok(()) => format!("before_active of {} succeeded", self.group(*group)),
                 Err(why) => format!("before_active of {} failed: {why}", self.group(*group)),
             },
+            Event::Unasked { interface, target } => {
+                format!("{target} could not be asked for on {}", self.interface(*interface))
+            }
             Event::KeeperGone => "the keeper is gone".to_owned(),
             Event::Command(command) => match command {
                 Command::Switchover { group, to, .. } => match to {

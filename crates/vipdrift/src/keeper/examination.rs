@@ -18,7 +18,7 @@ use vipdrift_platform::{file, privileges};
 use super::child::{argument, how};
 use super::names::Names;
 use super::sockets::heartbeat;
-use super::{NotStarted, interfaces_present, own_name};
+use super::{NotStarted, is_possible, own_name};
 use crate::config::{self, Resolved, Secrets};
 use crate::message::encode;
 
@@ -165,7 +165,7 @@ fn examine(question: &Question) -> Result<Candidate, String> {
         return Err(format!("by the file this machine would be node {name}, and it is {}", question.node));
     }
     let next = Resolved::new(new, &name).ok_or_else(|| format!("there is no node `{name}`"))?;
-    interfaces_present(&next, &mut kernel).map_err(text)?;
+    is_possible(&next, &mut kernel).map_err(text)?;
     for local in next.own.iter().filter(|local| !resolved.own.contains(local)) {
         // Closed again at once: to be had is enough.
         heartbeat(SocketAddr::new(local.ip(), local.port())).map_err(|error| error.to_string())?;

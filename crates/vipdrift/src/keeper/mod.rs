@@ -17,10 +17,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vipdrift_core::Drained;
 use vipdrift_core::keeper::Lease;
-use vipdrift_platform::addresses::Kernel;
+use vipdrift_core::{Drained, Switchover};
+use vipdrift_platform::addresses::{BESIDE_A_HOLDER, Kernel};
 use vipdrift_platform::descriptor::Number;
+use vipdrift_platform::links::find;
 use vipdrift_platform::poll::{Signal, Signals};
 use vipdrift_platform::{privileges, process, realtime};
 
@@ -116,6 +117,11 @@ fn succeed(options: &Options, left: Number) -> Result<Parts, NotStarted> {
         },
         Err(error) => error.to_string(),
     };
+    // What was ordered is not what begins now.
+    let mut left = left;
+    if let Some(carry) = &mut left.carry {
+        carry.ordered = None;
+    }
     let old = left.old(&options.config).map_err(NotStarted::from);
     let parts = old.and_then(|(loaded, secrets)| prepare(options, loaded, secrets, Some(left.clone())));
     let parts = parts.inspect_err(|_| {
@@ -148,7 +154,7 @@ fn prepare(
     };
     let resolved = Resolved::new(config, &name)
         .ok_or_else(|| machine(format!("there is no node `{name}`"), "name one with --node"))?;
-    interfaces_present(&resolved, &mut kernel)?;
+    is_possible(&resolved, &mut kernel)?;
     let missing = privileges::missing();
     if !missing.is_empty() {
         return Err(machine(
@@ -211,8 +217,10 @@ fn prepare(
     };
     let setup = process::memory_file(c"vipdrift-setup", &encode(&setup))
         .map_err(|error| machine(error.to_string(), "free some memory"))?;
+    let order = left.as_ref().and_then(|left| left.carry.as_ref()?.ordered.as_ref());
+    let order = order.map_or_else(String::new, |order| format!("{}: ", order.what));
     log.info(format_args!(
-        "vipdrift {}: node {} of cluster {}, {} groups, {} VIPs",
+        "{order}vipdrift {}: node {} of cluster {}, {} groups, {} VIPs",
         env!("CARGO_PKG_VERSION"),
         resolved.name,
         config.cluster.name,
@@ -286,11 +294,31 @@ pub(crate) fn own_name(
     }
 }
 
-fn interfaces_present(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
+/// Whether this machine and this system can do what the configuration says.
+fn is_possible(resolved: &Resolved, kernel: &mut Kernel) -> Result<(), NotStarted> {
+    let hitless = resolved.groups.iter().find(|group| group.switchover == Switchover::Hitless);
+    if let Some(group) = hitless
+        && !BESIDE_A_HOLDER
+    {
+        return Err(machine(
+            format!(
+                "group {} cannot be hitless: this system takes an address off that another machine has",
+                group.name
+            ),
+            "set switchover = \"strict\" in that group, on all nodes",
+        ));
+    }
     let links = kernel.links().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
     for (index, name) in resolved.interfaces.iter().enumerate() {
-        if links.iter().any(|link| link.is_called(name)) {
-            continue;
+        match find(&links, name) {
+            Ok(Some(_)) => continue,
+            Ok(None) => {}
+            Err(error) => {
+                return Err(machine(
+                    error.to_string(),
+                    "in `interface` of the group, or `interfaces` of the node",
+                ));
+            }
         }
         let groups: Vec<_> =
             resolved.groups.iter().filter(|g| g.interface.0 == index).map(|g| g.name.as_str()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vipdrift_platform::addresses::{self, Kernel, Mount};
-use vipdrift_platform::links::Link;
+use vipdrift_platform::links::{Link, find};
 use vipdrift_platform::watch::{self, Change, Watch};
 
 use super::routes::Routes;
@@ -164,7 +164,8 @@ impl Network {
         let addresses = self.kernel.addresses().map_err(text)?;
         let mut survey = Survey::default();
         for (number, name) in self.names.iter().enumerate() {
-            let link = links.iter().find(|link| link.is_called(name));
+            // One of two that are called so may be the wrong one: as if there were none.
+            let link = find(&links, name).ok().flatten();
             let mut facts = facts(link);
             let index = link.map(|link| link.index);
             let through = self.gateways.iter().filter(|(at, _)| Some(*at) == index);

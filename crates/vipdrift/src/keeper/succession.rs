@@ -177,4 +177,11 @@ mod tests {
         assert_eq!(left(&large, true).dropped(&large), vec![]);
         assert_eq!(left(&large, true).dropped(&small), [(2, "192.0.2.101/32".parse().expect("network"))]);
     }
+
+    #[test]
+    fn what_an_older_version_had_its_keeper_remember_is_read() {
+        let text = r#"{"drained":{"node":false,"groups":[]},"plan":5,"groups":[],"failing":[]}"#;
+        let carry: Carry = serde_json::from_str(text).expect("read");
+        assert_eq!(carry, Carry { plan: 5, ..Carry::default() });
+    }
 }

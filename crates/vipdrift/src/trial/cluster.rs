@@ -11,9 +11,11 @@ use nix::sys::signal::Signal;
 use vipdrift_control::{
     Client as Control, Drill, DrillRequest, GroupRole, NodeRequest, PeerState, Status, SwitchoverRequest,
 };
+use vipdrift_lab::wine::Habits;
 use vipdrift_lab::{Host, Lab, Process};
 
 use super::TrialError;
+use super::windows::Windows;
 
 /// How a cluster is laid out.
 #[derive(Debug, Clone)]
@@ -36,6 +38,10 @@ pub struct Options {
     pub service: bool,
     /// Daemons are started at once.
     pub start: bool,
+    /// The program for Windows, and the positions of the nodes that run it.
+    pub windows: Option<(PathBuf, Vec<usize>)>,
+    /// How Windows behaves there.
+    pub habits: Habits,
 }
 
 impl Options {
@@ -52,6 +58,8 @@ impl Options {
             web_lines: String::new(),
             service: false,
             start: true,
+            windows: None,
+            habits: Habits::default(),
         }
     }
 }
@@ -67,6 +75,8 @@ pub struct NodeHandle {
     pub process: Option<Process>,
     /// Its service, if that is a process of its own.
     pub service: Option<Process>,
+    /// What it runs the program for Windows with, if it does.
+    pub windows: Option<Windows>,
     /// Its configuration file.
     pub config: PathBuf,
     socket: PathBuf,
@@ -131,8 +141,15 @@ impl Cluster {
             host.start_service()?;
             let own = directory.path().join(name);
             fs::create_dir_all(own.join("state")).map_err(file(name))?;
+            let windows = match &options.windows {
+                Some((program, positions)) if positions.contains(&index) => {
+                    Some(Windows::on(&host, program, options.habits)?)
+                }
+                _ => None,
+            };
             nodes.push(NodeHandle {
                 name: (*name).to_owned(),
+                windows,
                 host,
                 process: None,
                 service: None,
@@ -206,11 +223,16 @@ impl Cluster {
         if o.service {
             text += &format!("[[group.check]]\nname = \"service\"\nprocess = \"{SERVICE_PID}\"\n\n");
         }
+        // No Windows lets two machines have an address, for however short a time.
+        let calm = if o.windows.is_some() { "strict" } else { "hitless" };
         text += &format!(
-            "[[group]]\nname = \"calm\"\ninterface = \"lan\"\nvips = [\"{}/24\"]\nswitchover = \"hitless\"\n\n",
+            "[[group]]\nname = \"calm\"\ninterface = \"lan\"\nvips = [\"{}/24\"]\nswitchover = \"{calm}\"\n\n",
             Self::CALM
         );
-        text += &format!("[control]\nsocket = \"{}\"\nhttp = \"off\"\n", self.nodes[index].socket.display());
+        if self.nodes[index].windows.is_none() {
+            text +=
+                &format!("[control]\nsocket = \"{}\"\nhttp = \"off\"\n", self.nodes[index].socket.display());
+        }
         text
     }
 
@@ -260,10 +282,15 @@ impl Cluster {
     /// As [`TrialError`] says.
     pub fn spawn(&mut self, index: usize) -> Result<(), TrialError> {
         let node = &mut self.nodes[index];
-        let mut command = Command::new(&self.options.binary);
-        command.arg("run").arg("--config").arg(&node.config).arg("--node").arg(&node.name);
-        command.arg("--state-dir").arg(&node.state);
-        let process = node.host.spawn(command)?;
+        let process = if let Some(windows) = &node.windows {
+            let [config, state] = [&node.config, &node.state].map(|path| Windows::path(path));
+            windows.start(&["run", "--config", &config, "--node", &node.name, "--state-dir", &state])?
+        } else {
+            let mut command = Command::new(&self.options.binary);
+            command.arg("run").arg("--config").arg(&node.config).arg("--node").arg(&node.name);
+            command.arg("--state-dir").arg(&node.state);
+            node.host.spawn(command)?
+        };
         if let Some(log) = self.log.clone() {
             let (lines, name) = (process.live(), node.name.clone());
             std::thread::spawn(move || {
@@ -283,6 +310,9 @@ impl Cluster {
     /// # Errors
     /// The daemon's silence.
     pub fn status(&self, index: usize) -> Result<Status, TrialError> {
+        if let Some(windows) = &self.nodes[index].windows {
+            return windows.status();
+        }
         self.ask(index, |control, runtime| runtime.block_on(control.status()))
     }
 
@@ -291,6 +321,10 @@ impl Cluster {
     /// # Errors
     /// The daemon's refusal or silence.
     pub fn switchover(&self, index: usize, group: &str, to: Option<&str>) -> Result<String, TrialError> {
+        if let Some(windows) = &self.nodes[index].windows {
+            let to: Vec<&str> = to.map(|to| ["--to", to]).into_iter().flatten().collect();
+            return Self::done(windows.run(&[&["switchover", group], &to[..]].concat())?);
+        }
         let request = SwitchoverRequest { group: group.to_owned(), to: to.map(str::to_owned) };
         self.ask(index, |control, runtime| runtime.block_on(control.switchover(&request)))
     }
@@ -316,6 +350,12 @@ impl Cluster {
     /// # Errors
     /// The daemon's refusal or silence.
     pub fn order(&self, index: usize, drained: bool, request: &NodeRequest) -> Result<String, TrialError> {
+        if let Some(windows) = &self.nodes[index].windows {
+            let mut args = vec![if drained { "drain" } else { "undrain" }];
+            args.extend(request.node.as_deref());
+            args.extend(request.group.as_deref().map(|group| ["--group", group]).into_iter().flatten());
+            return Self::done(windows.run(&args)?);
+        }
         self.ask(index, |control, runtime| {
             if drained {
                 runtime.block_on(control.drain(request))
@@ -323,6 +363,11 @@ impl Cluster {
                 runtime.block_on(control.undrain(request))
             }
         })
+    }
+
+    /// What a command of a Windows program came to.
+    fn done(said: super::windows::Said) -> Result<String, TrialError> {
+        if said.done { Ok(said.text) } else { Err(TrialError::Said { text: said.text }) }
     }
 
     fn ask<T>(
@@ -415,6 +460,16 @@ impl Cluster {
     /// # Errors
     /// The daemon's silence.
     pub fn pids(&self, index: usize) -> Result<(i32, i32), TrialError> {
+        if let Some(windows) = &self.nodes[index].windows {
+            let one = |word| {
+                windows
+                    .pids(word)
+                    .first()
+                    .copied()
+                    .ok_or_else(|| TrialError::Said { text: format!("no {word}") })
+            };
+            return Ok((one("run")?, one("brain")?));
+        }
         let daemon = self.status(index)?.daemon;
         let pid = |pid: u32| i32::try_from(pid).unwrap_or(i32::MAX);
         Ok((pid(daemon.keeper_pid), pid(daemon.brain_pid)))
@@ -424,6 +479,18 @@ impl Cluster {
     pub fn signal(&self, pid: i32, signal: Signal) {
         // It may have ended by itself: then there is nothing to signal.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+    }
+
+    /// Asks the daemon on a node to stop, as its service manager or its terminal would.
+    ///
+    /// # Errors
+    /// The daemon's silence.
+    pub fn stop(&self, index: usize) -> Result<(), TrialError> {
+        let (keeper, _) = self.pids(index)?;
+        // What a Windows program hears of it is Ctrl-C.
+        let signal = if self.nodes[index].windows.is_some() { Signal::SIGINT } else { Signal::SIGTERM };
+        self.signal(keeper, signal);
+        Ok(())
     }
 
     /// Takes away a daemon that has ended or is to end now, and waits for it.

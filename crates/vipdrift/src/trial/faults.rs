@@ -217,8 +217,7 @@ fn brain(
     cluster.wait_settled()?;
     let outcome = must_stay(window);
     // A second death within ten seconds is answered otherwise; a new keeper knows of none.
-    let (keeper, _) = cluster.pids(victim)?;
-    cluster.signal(keeper, Signal::SIGTERM);
+    cluster.stop(victim)?;
     cluster.reap(victim, PATIENCE);
     Ok(outcome)
 }
@@ -235,9 +234,8 @@ fn killed(cluster: &mut Cluster, client: &Client, victim: usize) -> Result<Outco
 }
 
 fn graceful_stop(cluster: &mut Cluster, client: &Client, victim: usize) -> Result<Outcome, TrialError> {
-    let (keeper, _) = cluster.pids(victim)?;
     let window = Window::open(cluster, client, &Cluster::WEB, victim);
-    cluster.signal(keeper, Signal::SIGTERM);
+    cluster.stop(victim)?;
     let mut outcome = must_move(window, PATIENCE);
     match cluster.reap(victim, PATIENCE) {
         Some(status) if status.success() => {}
@@ -294,8 +292,7 @@ fn heartbeats_blocked(cluster: &mut Cluster, client: &Client, victim: usize) -> 
 /// after the foreign host has gone.
 fn foreign_holder(cluster: &mut Cluster, client: &Client, victim: usize) -> Result<Outcome, TrialError> {
     for index in 0..cluster.nodes.len() {
-        let (keeper, _) = cluster.pids(index)?;
-        cluster.signal(keeper, Signal::SIGTERM);
+        cluster.stop(index)?;
         cluster.reap(index, PATIENCE);
     }
     let stranger = match cluster.lab.hosts().into_iter().find(|host| host.name() == "stranger") {

@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod idle;
 mod measure;
+pub mod windows;
 
 pub use cluster::{Cluster, NodeHandle, Options};
 pub use faults::{Fault, run};
@@ -32,6 +33,12 @@ pub enum TrialError {
         node: String,
         /// Why.
         source: vipdrift_control::ClientError,
+    },
+    /// A program said something else than was asked for.
+    #[error("not an answer: {text}")]
+    Said {
+        /// What it said.
+        text: String,
     },
     /// The cluster did not come into the state that the trial needs.
     #[error("{what}, not within {limit:?}\n{state}")]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use vipdrift::trial::Cluster;
 use vipdrift_control::PeerState;
 
-use crate::support::{PATIENCE, WEB, cluster, holder, settle, wait};
+use crate::support::{BINARY, PATIENCE, WEB, cluster, holder, settle, wait};
 
 /// Runs a program on a node.
 fn run(cluster: &Cluster, index: usize, program: &str, args: &[&str]) -> (bool, String) {
@@ -259,4 +259,20 @@ pub(crate) fn doctor_asks_the_machines_where_no_daemon_runs() {
     assert_eq!(level, "error");
     assert!(remedy.contains("ip address del 192.0.2.100/24 dev eth0"), "{remedy}");
     cluster.nodes[idle].host.delete_address("192.0.2.100/24").unwrap();
+}
+
+pub(crate) fn doctor_says_that_a_changed_file_is_not_in_force() {
+    let cluster = cluster();
+    none(&found(&cluster, 0), "configuration_in_force");
+    let file = &cluster.nodes[0].config;
+    let text = std::fs::read_to_string(file).unwrap();
+    let changed = text.replacen("\"2001:db8::100/64\"", "\"2001:db8::100/64\", \"192.0.2.102/24\"", 1);
+    assert_ne!(text, changed);
+    std::fs::write(file, changed).unwrap();
+    let all = found(&cluster, 0);
+    let [level, _, text, remedy] = one(&all, "configuration_in_force");
+    assert_eq!((level.as_str(), remedy.as_str()), ("warning", "vipdrift reload"), "{text}");
+    let (good, said) = run(&cluster, 0, BINARY, &["reload", "--config", file.to_str().unwrap()]);
+    assert!(good, "{said}");
+    none(&found(&cluster, 0), "configuration_in_force");
 }

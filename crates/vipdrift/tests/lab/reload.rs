@@ -343,3 +343,38 @@ pub(crate) fn many_hangups_in_a_row_do_no_harm() {
     let host = &cluster.nodes[active].host;
     assert!(!host.addresses().unwrap().iter().any(|net| WEB.contains(&net.addr())), "nothing is left");
 }
+
+/// Nobody has died: the log and the past say what was ordered, and that it was carried out.
+pub(crate) fn a_reload_reads_as_one_in_the_log() {
+    let cluster = cluster();
+    let active = holder(&cluster);
+    settle(&cluster);
+    change(&cluster, active, "\"2001:db8::100/64\"", "\"2001:db8::100/64\", \"192.0.2.102/24\"");
+    let log = |c: &Cluster| c.nodes[active].process.as_ref().unwrap().output();
+    let before = log(&cluster).len();
+    done(&reload(&cluster, active));
+    let proved = "web: active -> active, term 1: reload: still the holder after ";
+    let duty = " keeper: the brain of the reload is on duty after ";
+    wait(&cluster, "it goes on", |c| log(c).contains(proved) && log(c).contains(duty));
+    let said = log(&cluster)[before..].to_owned();
+    let name = &cluster.nodes[active].name;
+    for line in [
+        " reload ordered: VIPs added: 192.0.2.102/24\n".to_owned(),
+        format!(" reload: vipdrift {}: node {name} of ", env!("CARGO_PKG_VERSION")),
+        " reload carried out: VIPs added: 192.0.2.102/24\n".to_owned(),
+        duty.to_owned(),
+    ] {
+        assert_eq!(said.matches(&line).count(), 1, "{line}\n{said}");
+    }
+    assert!(!said.contains("a new brain") && !said.contains(": back after "), "{said}");
+    let past = done(&run(&cluster, active, "events"));
+    assert!(past.contains("reload carried out: VIPs added") && past.contains(proved), "{past}");
+    // A brain that dies afterwards is not taken for another reload.
+    let before = log(&cluster).len();
+    let (_, brain) = cluster.pids(active).unwrap();
+    cluster.signal(brain, Signal::SIGKILL);
+    let lines = ["web: active -> active, term 1: back after ", "keeper: a new brain is on duty after "];
+    wait(&cluster, "a new brain", |c| lines.iter().all(|line| log(c)[before..].contains(line)));
+    let said = log(&cluster)[before..].to_owned();
+    assert!(!said.contains("reload"), "{said}");
+}

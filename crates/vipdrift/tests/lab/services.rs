@@ -400,7 +400,7 @@ pub(crate) fn decisions_are_kept_with_their_evidence_over_a_restart() {
     );
     assert!(why.contains("    check look said: the service is ill"), "{why}");
     let why = command(&cluster, heir, &["why", "web"]);
-    let let_go = format!("standby -> active, term 2: {} let go", cluster.nodes[active].name);
+    let let_go = format!("standby -> active, term 2: {} let go: it is in fault", cluster.nodes[active].name);
     assert!(why.contains(&let_go) && why.contains("unmounted and said so"), "{why}");
     let (keeper, _) = cluster.pids(active).unwrap();
     let before = command(&cluster, active, &["events", "--json"]);

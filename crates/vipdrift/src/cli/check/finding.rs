@@ -34,6 +34,7 @@ macro_rules! ids {
 
 ids![
     Configuration,
+    ConfigurationInForce,
     SingleNode,
     HttpNotServed,
     Journal,

@@ -1,6 +1,7 @@
 //! `vipdrift check`: the configuration, and what is wrong with this machine. Changes nothing, and waits for nothing long.
 
 mod basics;
+#[cfg_attr(windows, allow(dead_code, reason = "for looks that only Linux has"))]
 mod finding;
 #[cfg(target_os = "linux")]
 mod firewall;
@@ -13,6 +14,7 @@ mod managers;
 mod peers;
 #[cfg(target_os = "linux")]
 mod program;
+#[cfg_attr(windows, allow(dead_code, reason = "for looks that only Linux has"))]
 mod scene;
 #[cfg(windows)]
 mod windows;
@@ -21,6 +23,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use vipdrift_control::Status;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::endpoint;
 
@@ -136,8 +139,24 @@ fn scene(config: &Config, node: Option<&str>, socket: &Path, findings: &mut Find
     }
 }
 
+/// The file may have been changed since the daemon read it.
+fn in_force(scene: &Scene, status: &Status, findings: &mut Findings) {
+    // Another version may know other settings, and then the digests differ whatever the file says.
+    let same_version = status.version == env!("CARGO_PKG_VERSION");
+    if same_version && status.daemon.config_digest != scene.resolved.digest() {
+        findings.warning(
+            Id::ConfigurationInForce,
+            "the daemon has other settings in force than this file",
+            "vipdrift reload",
+        );
+    }
+}
+
 fn of_machine(scene: &Scene, findings: &mut Findings) {
     let status = peers::status(scene, findings);
+    if let Some(status) = &status {
+        in_force(scene, status, findings);
+    }
     basics::look(scene, findings);
     #[cfg(target_os = "linux")]
     {

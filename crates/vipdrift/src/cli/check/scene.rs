@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use vipdrift_core::Vip;
 use vipdrift_platform::addresses::Address;
-use vipdrift_platform::links::Link;
+use vipdrift_platform::links::{Link, find};
 
 use crate::config::Resolved;
 
@@ -38,7 +38,7 @@ impl Scene {
     /// The interfaces that carry VIPs and are there.
     pub(super) fn carriers(&self) -> impl Iterator<Item = Carrier<'_>> {
         self.resolved.interfaces.iter().enumerate().filter_map(|(number, name)| {
-            let link = self.links.iter().find(|link| link.is_called(name))?;
+            let link = find(&self.links, name).ok().flatten()?;
             Some(Carrier { scene: self, number, link })
         })
     }

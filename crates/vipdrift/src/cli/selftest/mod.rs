@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use clap::Args;
 use ipnet::IpNet;
 use vipdrift_platform::addresses::Kernel;
-use vipdrift_platform::links::Link;
+use vipdrift_platform::links::{Link, find};
 use vipdrift_platform::poll::{Signal, Signals};
 use vipdrift_platform::privileges;
 
@@ -77,7 +77,7 @@ fn measure(args: &Selftest) -> Result<Report, String> {
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let mut kernel = Kernel::open().map_err(text)?;
     let links = kernel.links().map_err(text)?;
-    let link = links.iter().find(|link| link.is_called(&args.interface)).cloned();
+    let link = find(&links, &args.interface).map_err(|error| error.to_string())?.cloned();
     let link = link.ok_or_else(|| {
         let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
         format!("there is no interface {}; there are: {}", args.interface, names.join(", "))

@@ -109,8 +109,10 @@ fn equip(service: &Service, program: &Path, config: &Config, delayed: bool) -> R
 
 /// Lets in what the peers send to this program, and nothing else.
 fn firewall_on(program: &Path, config: &Config) -> Result<(), String> {
-    let addresses =
-        config.nodes.iter().flat_map(|node| node.addresses.iter().map(|address| *address.get_ref()));
+    let addresses = config
+        .nodes
+        .iter()
+        .flat_map(|node| node.addresses.get_ref().iter().map(|address| *address.get_ref()));
     let remote: Vec<String> = addresses.map(|address: IpAddr| address.to_string()).collect();
     let rule: [OsString; 12] = [
         "advfirewall".into(),

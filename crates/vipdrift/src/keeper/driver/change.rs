@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vipdrift_core::Timestamp;
+use vipdrift_core::{Carry, CarryOrder, Timestamp};
 use vipdrift_platform::{process, realtime};
 use vipdrift_wire::Mac;
 
@@ -52,6 +52,8 @@ pub(super) struct Successor {
     program: Option<PathBuf>,
     /// Whom its configuration names.
     names: Names,
+    /// What was ordered.
+    order: CarryOrder,
     /// Word of a longer absence, and the end of it: the VIPs live until then.
     absence: Option<(Vec<u8>, Timestamp)>,
 }
@@ -185,7 +187,8 @@ impl Driver {
             None => candidate.changes,
         };
         let what = if restart { "restart" } else { "reload" };
-        self.parts.log.info(format_args!("{what}: {changes}"));
+        self.parts.log.info(format_args!("{what} ordered: {changes}"));
+        let order = CarryOrder { what: what.to_owned(), changes: changes.clone() };
         if let Some(keep) = keep {
             let keep = duration::show(keep);
             self.parts.log.info(format_args!("{what}: the kernel holds the VIPs for {keep} at most"));
@@ -193,7 +196,7 @@ impl Driver {
         self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
         // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
         self.parts.log.flush();
-        self.successor = Some(Successor { program, names: candidate.names, absence });
+        self.successor = Some(Successor { program, names: candidate.names, order, absence });
         self.say(&ToBrain::Retire);
         self.phase = Phase::Retiring { until: now() + RETIRE };
     }
@@ -215,7 +218,7 @@ impl Driver {
 
     /// The brain has ended, or is ended now: the next keeper takes its place in this process.
     pub(super) fn make_way(&mut self) {
-        let Some(Successor { program, names, absence }) = self.successor.take() else { return };
+        let Some(Successor { program, names, order, absence }) = self.successor.take() else { return };
         if let Some(brain) = &self.brain {
             let _ = brain.child.kill();
             let _ = self.poller.remove(brain.pipe());
@@ -234,7 +237,10 @@ impl Driver {
         }
         if !self.brain_is_gone() {
             // Whatever keeps it also keeps its sockets. It is waited for as for any other that dies.
-            self.parts.log.warning("keeper: goes on as it was: the old brain does not die");
+            let what = order.what;
+            self.parts.log.warning(format_args!(
+                "keeper: {what} not carried out, goes on as it was: the old brain does not die"
+            ));
             self.phase = Phase::DyingHeld { until: soon };
             return self.take_back(absence.is_some());
         }
@@ -245,7 +251,7 @@ impl Driver {
             node: self.parts.resolved.name.clone(),
             text: self.parts.loaded.text.clone(),
             secrets: self.parts.secrets.clone(),
-            carry: self.carry.clone(),
+            carry: self.carry.clone().map(|carry| Carry { ordered: Some(order.clone()), ..carry }),
             words: self.words.clone(),
             number: self.number,
             spots: self.parts.hands.spots(),
@@ -257,7 +263,9 @@ impl Driver {
         };
         let error = left.make_way(&self.parts.options, program.as_deref(), roles);
         let _ = realtime::real_time(PRIORITY);
-        self.parts.log.warning(format_args!("keeper: goes on as it was: {error}"));
+        self.parts
+            .log
+            .warning(format_args!("keeper: {} not carried out, goes on as it was: {error}", order.what));
         self.watch_old_runner(runner);
         self.take_back(absence.is_some());
         self.start_brain(until, true);
@@ -298,6 +306,8 @@ impl Driver {
         }
         if now < left.until {
             self.start_brain(left.until, true);
+            // Another one would begin because this one has died.
+            self.ordered = self.carry.as_mut().and_then(|carry| carry.ordered.take()).map(|order| order.what);
         } else {
             self.parts.log.warning("keeper: too late to go on where the last one was; releasing the VIPs");
             self.give_up(now);

@@ -99,6 +99,8 @@ pub(super) struct Driver {
     lives: Lives,
     words: Option<(Vec<u8>, Vec<u8>)>,
     carry: Option<Carry>,
+    /// The brain that begins does so because this was ordered.
+    ordered: Option<String>,
     said_exit: bool,
     /// The brain was lost before it could be known how.
     unexplained: bool,
@@ -143,6 +145,7 @@ impl Driver {
             lives: Lives::new(),
             words: None,
             carry: None,
+            ordered: None,
             said_exit: false,
             unexplained: false,
             next_look: now + LOOK,
@@ -328,7 +331,11 @@ impl Driver {
         let Some(brain) = self.brain.as_ref().filter(|brain| brain.ready && brain.beaten) else { return };
         if holding {
             let took = now.since(brain.started).as_millis();
-            self.parts.log.info(format_args!("keeper: a new brain is on duty after {took} ms"));
+            let which = match self.ordered.take() {
+                Some(what) => format!("the brain of the {what}"),
+                None => "a new brain".to_owned(),
+            };
+            self.parts.log.info(format_args!("keeper: {which} is on duty after {took} ms"));
         } else if self.number > 1 {
             self.parts.log.info("keeper: a new brain is on duty, started afresh");
         }
@@ -385,6 +392,7 @@ impl Driver {
             self.finished = true;
             return;
         }
+        self.ordered = None;
         let proven = self.phase == Phase::Running && self.words.is_some();
         let log = &self.parts.log;
         match self.lives.died(now, proven) {

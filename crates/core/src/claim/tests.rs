@@ -1,0 +1,94 @@
+//! What a new holder says of why the old one let go. The node is bravo, and charlie holds the group.
+
+use std::time::Duration;
+
+use vipdrift_wire::heartbeat::{Message, Role, WordKind};
+
+use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT};
+use crate::group::State;
+use crate::{Command, Event, GroupIndex, InterfaceIndex, OccupiedPolicy, Switchover, Ticket};
+
+fn charlie_holds() -> Bench {
+    let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
+    bench.puppets[ALPHA].state.role = Role::Fault;
+    bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+    bench.pass(HEARTBEAT * 10);
+    assert!(matches!(bench.state(), State::Standby), "{:?}", bench.state());
+    bench
+}
+
+/// Charlie unmounts and names bravo, or its keeper does.
+fn reason_after(lets_go: impl FnOnce(&mut Bench)) -> (String, Vec<String>) {
+    let mut bench = charlie_holds();
+    lets_go(&mut bench);
+    bench.pass(HEARTBEAT * 20);
+    let decision = bench.done.decisions.pop().expect("it has taken over");
+    (decision.reason, decision.evidence)
+}
+
+fn resigns(bench: &mut Bench, role: Role) {
+    let bravo = bench.node.config.id;
+    bench.say(CHARLIE, |state| (state.role, state.mounted, state.heir) = (role, false, Some(bravo)));
+}
+
+#[test]
+fn the_kind_of_reason_is_told() {
+    assert_eq!(reason_after(|bench| resigns(bench, Role::Drained)).0, "charlie let go: it is drained");
+    assert_eq!(reason_after(|bench| resigns(bench, Role::Standby)).0, "charlie handed it over as planned");
+    let (reason, evidence) = reason_after(|bench| resigns(bench, Role::Fault));
+    assert_eq!(reason, "charlie let go: it is in fault");
+    assert!(
+        evidence.contains(&"what is wrong with charlie: `vipdrift why web` there".to_owned()),
+        "{evidence:?}"
+    );
+    let (reason, _) = reason_after(|bench| {
+        bench.puppets[CHARLIE].state.demoted = true;
+        resigns(bench, Role::Standby);
+    });
+    assert_eq!(reason, "charlie handed it over: a check fails there that demotes");
+    let (reason, _) = reason_after(|bench| {
+        let to = Some("bravo".to_owned());
+        let command = Command::Switchover { ticket: Ticket(1), group: GroupIndex(0), to };
+        bench.give(Event::Command(command));
+        resigns(bench, Role::Standby);
+    });
+    assert_eq!(reason, "charlie handed it over: a move was ordered here");
+}
+
+#[test]
+fn a_daemon_that_was_stopped_is_told_from_one_whose_brain_died() {
+    let (reason, _) = reason_after(|bench| {
+        let bravo = bench.node.config.id;
+        let charlie = &mut bench.puppets[CHARLIE];
+        charlie.speaks = false;
+        charlie.version += 1;
+        let (version, state) = (charlie.version, &mut charlie.state);
+        (state.version, state.role, state.mounted, state.heir) = (version, Role::Fault, false, Some(bravo));
+        let mut farewell = charlie.heartbeat(bravo);
+        farewell.leaving = true;
+        bench.send(CHARLIE, &Message::Heartbeat(farewell));
+    });
+    assert_eq!(reason, "charlie let go: it was stopped");
+    let mut bench = charlie_holds();
+    bench.puppets[CHARLIE].speaks = false;
+    bench.word(CHARLIE, WordKind::Resigned);
+    let how = bench.node.groups[0].released.as_ref().map(|released| released.how.as_str());
+    assert_eq!(how, Some("let go: its keeper has unmounted everything"));
+}
+
+/// On a system that refuses questions, silence is no answer.
+#[test]
+fn what_could_not_be_asked_is_not_free() {
+    let mut bench = charlie_holds();
+    bench.puppets[CHARLIE].speaks = false;
+    for _ in 0..1000 {
+        bench.pass(Duration::from_millis(1));
+        for vip in ["192.0.2.100", "2001:db8::100"] {
+            let target = vip.parse().expect("an address");
+            bench.give(Event::Unasked { interface: InterfaceIndex(0), target });
+        }
+        assert!(matches!(bench.state(), State::Standby), "{:?}", bench.state());
+    }
+    bench.pass(HEARTBEAT * 20);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+}

@@ -1,0 +1,26 @@
+//! The unmodified program for Windows, under wine, on hosts of the lab: pairs of it, and pairs with Linux. Judged only from
+//! outside: by the kernels' addresses, a client, and the ARP table of a third host. `cargo xtask cross-check` runs this.
+//! It shows that the program does the right things with the system's calls. It shows nothing about Windows.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod mistakes;
+mod pairs;
+mod service;
+mod support;
+
+use mistakes::*;
+use pairs::*;
+use service::*;
+
+vipdrift_lab::tests![
+    a_pair_keeps_the_vip_and_drifts,
+    a_mixed_pair_keeps_the_vip_and_drifts,
+    killed_brain_and_the_vip_is_with_one_node,
+    killed_keeper_takes_its_brain_along_and_what_is_left_goes_at_the_next_start,
+    without_the_stand_in_nothing_is_mounted,
+    mistakes_are_one_clear_error,
+    a_second_daemon_leaves_the_first_alone,
+    commands_for_people_work,
+    the_service_runs_and_is_taken_away,
+];

@@ -1,0 +1,90 @@
+//! What is wrong is said, and nothing is touched.
+
+use std::time::Instant;
+
+use vipdrift::trial::Cluster;
+use vipdrift::trial::windows::Windows;
+
+use crate::support::{WEB, holder, pair, wait, windows, with};
+
+/// One node that has not been started.
+fn node() -> Cluster {
+    with(&[0], |options| {
+        options.nodes = 1;
+        options.start = false;
+    })
+}
+
+/// Runs the daemon with this configuration; it has to refuse. What it said.
+fn refused(cluster: &Cluster, text: &str) -> String {
+    let file = cluster.directory_of(0).join("wrong.toml");
+    std::fs::write(&file, text).unwrap();
+    let [config, state] = [file, cluster.directory_of(0).join("state")].map(|path| Windows::path(&path));
+    let said = windows(cluster, 0).run(&["run", "--config", &config, "--state-dir", &state]).unwrap();
+    assert!(!said.done, "{}", said.text);
+    assert!(!said.text.contains("panicked"), "{}", said.text);
+    said.text
+}
+
+pub(crate) fn mistakes_are_one_clear_error() {
+    let cluster = node();
+    let good = cluster.config_text(0);
+    let said = refused(&cluster, &good.replace("lan = \"eth0\"", "lan = \"Ethernet 7\""));
+    assert!(said.contains("there is no interface Ethernet 7 (needed by group web, calm)"), "{said}");
+    assert!(said.contains("there are: ") && said.contains("eth0"), "{said}");
+    let said = refused(&cluster, &good.replace("192.0.2.11", "192.0.2.77"));
+    assert!(said.contains("this machine has no address of any [[node]]"), "{said}");
+    let said = refused(&cluster, &good.replace("heartbeat", "haertbeat"));
+    assert!(said.contains("haertbeat") && said.contains("heartbeat"), "{said}");
+    // Two cards that have another one's name in their descriptions are one too many.
+    let lan = cluster.lab.add_lan().unwrap();
+    cluster.nodes[0].host.connect(lan, &["198.51.100.11/24"]).unwrap();
+    assert_eq!(cluster.lab.observer().holders(WEB[0]), Vec::<String>::new());
+}
+
+pub(crate) fn a_second_daemon_leaves_the_first_alone() {
+    let cluster = pair(&[0, 1]);
+    let at = holder(&cluster);
+    let begun = Instant::now();
+    let [config, state] =
+        ["vipdrift.toml", "state"].map(|name| Windows::path(&cluster.directory_of(at).join(name)));
+    let name = &cluster.nodes[at].name;
+    let said = windows(&cluster, at)
+        .run(&["run", "--config", &config, "--node", name, "--state-dir", &state])
+        .unwrap();
+    assert!(!said.done, "{}", said.text);
+    assert!(
+        said.text.contains("is in use by another program")
+            || said.text.contains("another vipdrift is running"),
+        "{}",
+        said.text
+    );
+    wait(&cluster, "nothing has moved", |cluster| cluster.wait_settled().is_ok());
+    assert_eq!(holder(&cluster), at);
+    let held = cluster.lab.observer().held_by(name, WEB[0], begun);
+    assert!(held.len() == 1 && held[0].to.is_none(), "never off: {held:?}");
+}
+
+pub(crate) fn commands_for_people_work() {
+    let cluster = pair(&[0, 1]);
+    let at = holder(&cluster);
+    let node = windows(&cluster, at);
+    let done = |args: &[&str]| {
+        let said = node.run(args).unwrap();
+        assert!(said.done, "{args:?}: {}", said.text);
+        said.text
+    };
+    assert!(done(&["status"]).contains("web"));
+    assert!(done(&["why", "web"]).contains("standby -> active"));
+    assert!(done(&["events", "--last", "5"]).contains("active"));
+    assert!(done(&["switchover", "web"]).contains("web"));
+    wait(&cluster, "it has moved", |cluster| cluster.holder(WEB[0]).is_some_and(|now| now != at));
+    assert!(done(&["drill", "web"]).contains("ms"));
+    done(&["drain"]);
+    assert!(done(&["status"]).contains("drained"));
+    done(&["undrain"]);
+    let config = Windows::path(&cluster.directory_of(at).join("vipdrift.toml"));
+    let name = &cluster.nodes[at].name;
+    let said = node.run(&["check", "--config", &config, "--node", name]).unwrap().text;
+    assert!(said.contains("this user may mount addresses"), "{said}");
+}

@@ -1,0 +1,142 @@
+//! The cross-check: what is meant for Windows is linted, built, and tested under wine. None of this is Windows; what it can
+//! show and what not is in docs/testing.md.
+
+mod bounded;
+mod forwarders;
+mod packages;
+pub(crate) mod stand_ins;
+mod template;
+mod toolchain;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::metadata::Metadata;
+use crate::report::{Counts, Report};
+use crate::suite;
+use template::Template;
+use toolchain::{GNU, MSVC};
+
+/// The packages that are compiled for Windows. All others are Linux's alone.
+const PACKAGES: [&str; 3] = ["vipdrift-wire", "vipdrift-core", "vipdrift-platform"];
+/// The test programs that run Windows programs on hosts of the lab: package and name. `cargo test` leaves them out.
+const LAB_TESTS: [(&str, &str); 2] = [("vipdrift-lab", "wine"), ("vipdrift-lab", "wine_addresses")];
+/// The example of the lab that runs a Windows program on a host of its own.
+const RUNNER: &str = "under_wine";
+/// Examples of those packages that these tests run.
+const EXAMPLES: [&str; 1] = ["address"];
+/// Longest that one step of cargo may take; minutes would do, but not on a machine that does much else.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Goes on after a failed step as `cargo xtask test` does; but what needs another step's outcome is not begun.
+pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
+    let folder = toolchain::folder(metadata);
+    let mut lock = None;
+    let mut ready = false;
+    report.step(&name("packages"), || {
+        lock = Some(alone(&folder)?);
+        packages::ensure()?;
+        ready = true;
+        Ok(())
+    });
+    if !ready {
+        return;
+    }
+    for target in [MSVC, GNU] {
+        report.step(&name(&format!("lints, {target}")), || {
+            let mut cargo = toolchain::cargo(metadata, "clippy", target);
+            select(&mut cargo).args(["--all-targets", "--", "-D", "warnings"]);
+            bounded::run("cargo clippy", &mut cargo, LIMIT)
+        });
+    }
+    report.step(&name("build"), || {
+        let mut cargo = toolchain::cargo(metadata, "build", GNU);
+        bounded::run("cargo build", select(&mut cargo).args(["--lib", "--bins", "--examples"]), LIMIT)
+    });
+    let mut template = None;
+    report.step(&name("prefix"), || {
+        template = Some(Template::ensure(&folder)?);
+        Ok(())
+    });
+    let Some(template) = template else { return };
+    let mut programs = None;
+    report.step(&name("stand-ins"), || {
+        let folder = stand_ins::build(metadata, &template)?;
+        for example in EXAMPLES {
+            stand_ins::install(&built(metadata).join(format!("examples/{example}.exe")), &folder)?;
+        }
+        programs = Some(folder);
+        Ok(())
+    });
+    let Some(programs) = programs else { return };
+    report.tests(name("tests"), || packages_tests(metadata, &template));
+    for (package, test) in LAB_TESTS {
+        report.tests(name(&format!("{package}, {test}")), || {
+            lab_tests(metadata, &template, &programs, package, test)
+        });
+    }
+}
+
+fn name(step: &str) -> String {
+    format!("cross-check (wine): {step}")
+}
+
+/// Two at once would take the prefix from each other.
+fn alone(folder: &Path) -> Result<File, String> {
+    let path = folder.join("lock");
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    let file = File::create(&path).map_err(failed)?;
+    file.try_lock().map_err(|_| format!("another cross-check holds {}", path.display()))?;
+    Ok(file)
+}
+
+fn select(cargo: &mut Command) -> &mut Command {
+    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]))
+}
+
+/// The packages' own tests, each test program under wine on a host of the lab.
+fn packages_tests(metadata: &Metadata, template: &Template) -> (Counts, Result<(), String>) {
+    let example = ["build", "--package", "vipdrift-lab", "--example", RUNNER];
+    if let Err(why) = suite::cargo(metadata, &example) {
+        return (Counts::default(), Err(why));
+    }
+    // As a setting and not a variable, which would be split where there are spaces.
+    let runner = metadata.target_directory.join("debug/examples").join(RUNNER).display().to_string();
+    let setting = format!("target.{GNU}.runner=[{runner:?}]");
+    let mut cargo = toolchain::cargo(metadata, "test", GNU);
+    select(&mut cargo).args(["--no-fail-fast", "--config", &setting]);
+    count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
+}
+
+/// Tests of Linux's own Rust that run Windows programs on hosts of the lab.
+fn lab_tests(
+    metadata: &Metadata,
+    template: &Template,
+    programs: &Path,
+    package: &str,
+    test: &str,
+) -> (Counts, Result<(), String>) {
+    let mut cargo = suite::command(metadata);
+    cargo.args(["test", "--package", package, "--test", test]);
+    cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()).env("VIPDRIFT_WINE_PROGRAMS", programs);
+    cargo.env("VIPDRIFT_EXE", built(metadata).join("vipdrift.exe"));
+    count(&mut cargo)
+}
+
+/// Where cargo puts what it builds for Windows.
+fn built(metadata: &Metadata) -> PathBuf {
+    toolchain::folder(metadata).join(GNU).join("debug")
+}
+
+/// What runs in a prefix is in an enclosure of the lab, and ends with what has made that.
+fn count(cargo: &mut Command) -> (Counts, Result<(), String>) {
+    let mut watch = None;
+    let (counts, outcome) = suite::count_while(cargo, |child| {
+        watch = Some(bounded::Watch::over("cargo test", child.id(), LIMIT));
+    });
+    let hung = watch.and_then(bounded::Watch::end);
+    (counts, hung.map_or(outcome, Err))
+}
