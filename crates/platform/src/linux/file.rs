@@ -51,9 +51,21 @@ impl Access {
     }
 }
 
-/// Has files that are made with `options` be open to these.
-pub fn restrict(options: &mut OpenOptions, access: Access) -> &mut OpenOptions {
-    options.mode(access.mode())
+/// Opens a file for reading and writing, and makes it if it is missing, open to these.
+///
+/// # Errors
+/// Those of the system; nothing is left behind.
+pub fn open_or_make(path: &Path, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(access.mode()).open(path)
+}
+
+/// Makes a file for reading and writing, open to these from its first moment.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], and those of the system; nothing is left behind.
+pub fn make_new(path: &Path, access: Access) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(access.mode()).open(path)
 }
 
 /// Makes a folder, and those above it, unless they are there.
@@ -86,5 +98,18 @@ mod tests {
             make_folder(&path, access).unwrap();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
         }
+    }
+
+    #[test]
+    fn a_file_is_made_for_those_who_may_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        write_all_at(&make_new(&path, Access::Owner).unwrap(), b"secret", 0).unwrap();
+        assert_eq!(mode(), 0o600);
+        assert_eq!(make_new(&path, Access::Owner).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let mut buffer = [0; 6];
+        read_exact_at(&open_or_make(&path, Access::Everybody).unwrap(), &mut buffer, 0).unwrap();
+        assert_eq!((&buffer, mode()), (b"secret", 0o600), "as it was");
     }
 }

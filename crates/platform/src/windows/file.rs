@@ -2,7 +2,7 @@
 
 mod list;
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::FileExt as _;
@@ -85,12 +85,6 @@ impl Access {
             Self::Everybody => Ok(None),
         }
     }
-}
-
-/// Changes nothing: who may open a file cannot be said by [`OpenOptions`] on Windows. Files have what their folder has, which
-/// [`make_folder`] has made for the same; use [`open_or_make`] and [`make_new`] where it has to be certain.
-pub fn restrict(options: &mut OpenOptions, _access: Access) -> &mut OpenOptions {
-    options
 }
 
 /// Opens a file for reading and writing, and makes it if it is missing, open to these.

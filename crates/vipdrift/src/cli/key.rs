@@ -1,11 +1,10 @@
 //! `vipdrift key`.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use vipdrift_platform::file::{Access, restrict};
+use vipdrift_platform::file::{Access, make_new};
 
 use super::{DONE, NOT_DONE, fail};
 use crate::config::plain;
@@ -50,7 +49,7 @@ pub(super) fn run(out: Option<&Path>) -> u8 {
 
 /// Makes the file anew; a file that could not be written whole is removed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = restrict(OpenOptions::new().write(true).create_new(true), Access::Owner).open(path)?;
+    let mut file = make_new(path, Access::Owner)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).inspect_err(|_| {
         let _ = std::fs::remove_file(path);
     })

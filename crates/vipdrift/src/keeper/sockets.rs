@@ -1,6 +1,6 @@
 //! Everything that the brain must not open itself. Opened once, kept over every death of a brain.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use vipdrift_core::{Drained, Path as HeartbeatPath};
 use vipdrift_platform::descriptor::{AsDescriptor, Borrowed, number};
 use vipdrift_platform::echo::EchoSocket;
 use vipdrift_platform::endpoint::{self, Listener};
-use vipdrift_platform::file::{Access, make_folder, restrict};
+use vipdrift_platform::file::{Access, make_folder, open_or_make};
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::pipe::MessagePipe;
 pub(crate) use vipdrift_platform::privileges::REMEDY as PRIVILEGES;
@@ -101,11 +101,11 @@ impl Sockets {
     /// Why there will be no memory of a drained node.
     pub(crate) fn open_state(&mut self, folder: &Path) -> io::Result<Drained> {
         make_folder(folder, Access::Everybody)?;
-        let mut file = open(&folder.join("state"), Access::Everybody)?;
+        let mut file = open_or_make(&folder.join("state"), Access::Everybody)?;
         let mut content = Vec::new();
         (&mut file).take(state::LONGEST).read_to_end(&mut content)?;
         self.state = Some(file);
-        let events = |name: &str| open(&folder.join(name), Access::Group);
+        let events = |name: &str| open_or_make(&folder.join(name), Access::Group);
         // Without them nothing but the past is lost.
         if let (Ok(first), Ok(second)) = (events("events.1"), events("events.2")) {
             self.events = vec![first, second];
@@ -121,7 +121,8 @@ impl Sockets {
     pub(crate) fn open_journal(&mut self, folder: &Path, node: &str) -> io::Result<()> {
         make_folder(folder, Access::Group)?;
         let files = journal::files(folder, node);
-        self.journal = files.iter().map(|path| open(path, Access::Group)).collect::<io::Result<_>>()?;
+        self.journal =
+            files.iter().map(|path| open_or_make(path, Access::Group)).collect::<io::Result<_>>()?;
         Ok(())
     }
 
@@ -217,9 +218,4 @@ fn listen(path: &Path, group: Option<u32>) -> Result<Listener, Unopened> {
             "name another place with --socket, or as `socket` in [control]",
         ),
     })
-}
-
-/// Opens a file for reading and writing, and makes it if it is missing.
-fn open(path: &Path, access: Access) -> io::Result<File> {
-    restrict(OpenOptions::new().read(true).write(true).create(true).truncate(false), access).open(path)
 }
