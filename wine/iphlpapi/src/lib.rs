@@ -8,6 +8,7 @@
 mod addresses;
 mod agent;
 mod echo;
+mod links;
 mod memory;
 mod neighbors;
 mod notify;

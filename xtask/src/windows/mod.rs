@@ -20,9 +20,17 @@ use template::Template;
 use toolchain::{GNU, MSVC};
 
 /// The packages that are compiled for Windows. All others are Linux's alone.
-const PACKAGES: [&str; 3] = ["vipdrift-wire", "vipdrift-core", "vipdrift-platform"];
+const PACKAGES: [&str; 6] = [
+    "vipdrift-wire",
+    "vipdrift-core",
+    "vipdrift-platform",
+    "vipdrift-checks",
+    "vipdrift-control",
+    "vipdrift",
+];
 /// The test programs that run Windows programs on hosts of the lab: package and name. `cargo test` leaves them out.
-const LAB_TESTS: [(&str, &str); 2] = [("vipdrift-lab", "wine"), ("vipdrift-lab", "wine_addresses")];
+const LAB_TESTS: [(&str, &str); 3] =
+    [("vipdrift-lab", "wine"), ("vipdrift-lab", "wine_addresses"), ("vipdrift", "wine")];
 /// The example of the lab that runs a Windows program on a host of its own.
 const RUNNER: &str = "under_wine";
 /// Examples of those packages that these tests run.

@@ -100,6 +100,7 @@ impl Desk {
             "flush" => done(self.flush(words)),
             "neighbors" => self.neighbors(words),
             "routes" => self.routes(words),
+            "links" => self.unplugged(),
             "echo" => done(echo(words)),
             _ => Err(INVALID_PARAMETER),
         };
@@ -293,6 +294,13 @@ impl Desk {
             format!("{index} {} {} {gateway} {metric}", to.addr(), to.prefix_len())
         });
         Ok(rows.collect::<Vec<_>>().join(";"))
+    }
+
+    /// Interfaces whose cable is out.
+    fn unplugged(&self) -> std::result::Result<String, u32> {
+        let links = self.links().map_err(refused)?;
+        let out = links.iter().filter(|link| !link.carrier && !link.loopback);
+        Ok(out.map(|link| link.index.to_string()).collect::<Vec<_>>().join(";"))
     }
 
     fn known_neighbors(&self) -> std::result::Result<Vec<(u32, IpAddr, Mac, bool)>, u32> {

@@ -18,6 +18,7 @@
 //! | `flush FAMILY INTERFACE` | code |
 //! | `neighbors FAMILY` | code, and rows |
 //! | `routes FAMILY` | code, and rows |
+//! | `links` | code, and the interfaces that have no carrier |
 //! | `echo INTERFACE ADDRESS MILLISECONDS` | code |
 //! | `watch KIND FAMILY` | code; then a line for each change |
 //!

@@ -23,14 +23,13 @@
 //! nothing, but whoever hears it learns that own address. The entry of a neighbour that is asked for is forgotten for a moment;
 //! what is sent to it in that moment waits in the system.
 //!
-//! **How many at once.** A call that nobody answers returns after seconds (the system asks three times). The core takes silence
-//! for an answer after 3 rounds that are 2 or 3 ms apart (`ROUNDS`, `Tuning::round`), so while a group is claimed [`EACH`] calls
-//! are out for each of its VIPs, and they stay out long after the claim. Peers and references that do not answer are asked at
-//! the same pace. A fourth question while three are out is refused: those three will still see an answer, since each is
-//! repeated by the system, but up to a second late. Each call holds a thread, so [`MOST`] threads let 85 addresses be
-//! asked for at once that nobody answers for; answered ones hold a thread for a millisecond. With more VIPs a claim begins with
-//! 32 (`ASK_ALL`) and goes on with all: beyond 85 unanswered ones, frames are refused. Threads for 32 VIPs are started
-//! beforehand, since the thread that sends is the one that sends heartbeats.
+//! **How many at once.** A call that nobody answers returns after seconds (the system asks three times, a second apart). The core
+//! takes silence for an answer after 3 rounds (`ROUNDS`) within [`ANSWERS_WITHIN`], and may begin to count anew while
+//! calls of an earlier series are still out. So at most [`EACH`] calls for a target are begun within [`WINDOW`]; a question more in
+//! that time is taken as asked by those, which see an answer whenever there is one. Each call holds a thread, so while nobody answers
+//! a target holds up to 18 of them, and [`MOST`] let some 56 addresses be asked for at once that nobody answers for; answered
+//! ones hold a thread for a millisecond. Beyond that, frames are refused. Threads for 32 VIPs are started beforehand, since the
+//! thread that sends is the one that sends heartbeats.
 //!
 //! **Never in silence.** Since the core takes silence for "free", a question that is not asked must not look like one that was
 //! not answered. What cannot be begun at once is refused in [`Burst`] ([`io::ErrorKind::WouldBlock`]). A call that fails without
@@ -76,7 +75,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use announce::{Announcement, Announcer};
 pub(super) use translate::checksum;
@@ -128,10 +127,12 @@ pub struct Burst {
     pub refused: Vec<(usize, io::Error)>,
 }
 
-/// Calls that may be out for one target.
-pub const EACH: u32 = 3;
+/// Calls for one target that may begin within [`WINDOW`].
+pub const EACH: usize = 3;
+/// For so long a call stands for every question about its target.
+pub const WINDOW: Duration = Duration::from_millis(500);
 /// Calls that may be out for all targets.
-pub const MOST: usize = 256;
+pub const MOST: usize = 1024;
 
 /// Threads that are ready beforehand: three rounds for the 32 addresses that a claim begins with.
 const SPARE: usize = 96;
@@ -155,7 +156,8 @@ struct Workshop {
 /// Questions that are out.
 #[derive(Debug, Default)]
 struct Asked {
-    out: BTreeMap<(u32, IpAddr), u32>,
+    /// When each call began.
+    out: BTreeMap<(u32, IpAddr), Vec<Instant>>,
     /// Targets of questions that failed without being asked.
     failed: BTreeSet<(u32, IpAddr)>,
 }
@@ -233,22 +235,24 @@ impl Workshop {
     ) -> io::Result<()> {
         let target = (interface, question.target);
         let mut asked = lock(&self.asked);
-        if asked.out.get(&target).is_some_and(|out| *out >= EACH) {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let begun = Instant::now();
+        let lately = |out: &Vec<Instant>| out.iter().filter(|at| begun.duration_since(**at) < WINDOW).count();
+        if asked.out.get(&target).is_some_and(|out| lately(out) >= EACH) {
+            return Ok(());
         }
         let (ends, inbox) = (Arc::clone(&self.asked), Arc::clone(inbox));
         self.pool.start(move || {
             // In its own name where it has one, so that the question comes from there.
             let source = Some(question.source).filter(|source| !source.is_unspecified());
             let answer = resolve(interface, question.target, source);
-            lock(&ends).ended(target, answer.is_err());
+            lock(&ends).ended(target, begun, answer.is_err());
             if let Ok(Some(mac)) = answer
                 && let Some(frame) = translate::answer(&question, mac)
             {
                 inbox.put((interface, frame));
             }
         })?;
-        *asked.out.entry(target).or_default() += 1;
+        asked.out.entry(target).or_default().push(begun);
         if asked.failed.remove(&target) {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -257,10 +261,12 @@ impl Workshop {
 }
 
 impl Asked {
-    fn ended(&mut self, target: (u32, IpAddr), failed: bool) {
+    fn ended(&mut self, target: (u32, IpAddr), begun: Instant, failed: bool) {
         if let Some(out) = self.out.get_mut(&target) {
-            *out -= 1;
-            if *out == 0 {
+            if let Some(at) = out.iter().position(|at| *at == begun) {
+                out.swap_remove(at);
+            }
+            if out.is_empty() {
                 self.out.remove(&target);
             }
         }
