@@ -25,6 +25,7 @@ pub(crate) fn look(path: &Path) -> Outcome {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

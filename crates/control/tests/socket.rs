@@ -1,4 +1,5 @@
 //! Server and client over a real Unix socket.
+#![cfg(unix)]
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;

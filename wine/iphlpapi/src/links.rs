@@ -1,7 +1,9 @@
 //! Interfaces. Wine tells of all of them that they are up, with or without a cable.
 
 use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, NO_ERROR};
-use windows_sys::Win32::NetworkManagement::IpHelper::{MIB_IF_TABLE_LEVEL, MIB_IF_TABLE2, MibIfTableNormal};
+use windows_sys::Win32::NetworkManagement::IpHelper::{
+    MIB_IF_ROW2, MIB_IF_TABLE_LEVEL, MIB_IF_TABLE2, MibIfTableNormal,
+};
 use windows_sys::Win32::NetworkManagement::Ndis::{IfOperStatusDown, MediaConnectStateDisconnected};
 
 use crate::agent::ask;
@@ -35,14 +37,14 @@ pub unsafe extern "system" fn GetIfTable2Ex(
     let down: Vec<u32> = down.split(';').filter_map(|index| index.parse().ok()).collect();
     // SAFETY: a place for a pointer; wine's own function, with wine's own level.
     let code = unsafe { wines_own::GetIfTable2Ex(level, table) };
-    // SAFETY: wine has made a table if it says so, with as many rows as it says.
-    if code == NO_ERROR
-        && let Some(found) = unsafe { table.as_mut() }
-    {
-        let rows = (&raw mut found.Table).cast();
-        // SAFETY: as above.
-        let rows: &mut [windows_sys::Win32::NetworkManagement::IpHelper::MIB_IF_ROW2] =
-            unsafe { std::slice::from_raw_parts_mut(rows, found.NumEntries as usize) };
+    if code != NO_ERROR {
+        return code;
+    }
+    // SAFETY: wine has made a table if it says so.
+    if let Some(found) = unsafe { table.as_mut() } {
+        let rows = (&raw mut found.Table).cast::<MIB_IF_ROW2>();
+        // SAFETY: with as many rows as it says.
+        let rows = unsafe { std::slice::from_raw_parts_mut(rows, found.NumEntries as usize) };
         for row in rows.iter_mut().filter(|row| down.contains(&row.InterfaceIndex)) {
             row.OperStatus = IfOperStatusDown;
             row.MediaConnectState = MediaConnectStateDisconnected;

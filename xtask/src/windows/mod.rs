@@ -20,14 +20,10 @@ use template::Template;
 use toolchain::{GNU, MSVC};
 
 /// The packages that are compiled for Windows. All others are Linux's alone.
-const PACKAGES: [&str; 6] = [
-    "vipdrift-wire",
-    "vipdrift-core",
-    "vipdrift-platform",
-    "vipdrift-checks",
-    "vipdrift-control",
-    "vipdrift",
-];
+const PACKAGES: [&str; 5] =
+    ["vipdrift-wire", "vipdrift-core", "vipdrift-platform", "vipdrift-checks", "vipdrift-control"];
+/// So is this one, but for its test programs, which are about a lab on Linux.
+const PROGRAM: &str = "vipdrift";
 /// The test programs that run Windows programs on hosts of the lab: package and name. `cargo test` leaves them out.
 const LAB_TESTS: [(&str, &str); 3] =
     [("vipdrift-lab", "wine"), ("vipdrift-lab", "wine_addresses"), ("vipdrift", "wine")];
@@ -56,12 +52,27 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
         report.step(&name(&format!("lints, {target}")), || {
             let mut cargo = toolchain::cargo(metadata, "clippy", target);
             select(&mut cargo).args(["--all-targets", "--", "-D", "warnings"]);
+            bounded::run("cargo clippy", &mut cargo, LIMIT)?;
+            let mut cargo = toolchain::cargo(metadata, "clippy", target);
+            // The profile has the unit tests looked at as well.
+            cargo.args([
+                "--package",
+                PROGRAM,
+                "--lib",
+                "--bins",
+                "--profile",
+                "test",
+                "--",
+                "-D",
+                "warnings",
+            ]);
             bounded::run("cargo clippy", &mut cargo, LIMIT)
         });
     }
     report.step(&name("build"), || {
         let mut cargo = toolchain::cargo(metadata, "build", GNU);
-        bounded::run("cargo build", select(&mut cargo).args(["--lib", "--bins", "--examples"]), LIMIT)
+        select(&mut cargo).args(["--package", PROGRAM, "--lib", "--bins", "--examples"]);
+        bounded::run("cargo build", &mut cargo, LIMIT)
     });
     let mut template = None;
     report.step(&name("prefix"), || {
@@ -114,9 +125,16 @@ fn packages_tests(metadata: &Metadata, template: &Template) -> (Counts, Result<(
     // As a setting and not a variable, which would be split where there are spaces.
     let runner = metadata.target_directory.join("debug/examples").join(RUNNER).display().to_string();
     let setting = format!("target.{GNU}.runner=[{runner:?}]");
+    let under_wine = |cargo: &mut Command| {
+        cargo.args(["--no-fail-fast", "--config", &setting]);
+        count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
+    };
+    let (mut counts, outcome) = under_wine(select(&mut toolchain::cargo(metadata, "test", GNU)));
     let mut cargo = toolchain::cargo(metadata, "test", GNU);
-    select(&mut cargo).args(["--no-fail-fast", "--config", &setting]);
-    count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
+    let (program, and_program) = under_wine(cargo.args(["--package", PROGRAM, "--lib"]));
+    counts.passed += program.passed;
+    counts.failed += program.failed;
+    (counts, outcome.and(and_program))
 }
 
 /// Tests of Linux's own Rust that run Windows programs on hosts of the lab.

@@ -28,7 +28,7 @@ impl Tls {
             let mut found = false;
             for part in text.split_inclusive("-----END CERTIFICATE-----") {
                 let Some(begin) = part.find("-----BEGIN CERTIFICATE-----") else { continue };
-                let certificate = Certificate::from_pem(part[begin..].as_bytes());
+                let certificate = Certificate::from_pem(&part.as_bytes()[begin..]);
                 builder.add_root_certificate(certificate.map_err(|error| format!("{shown}: {error}"))?);
                 found = true;
             }

@@ -1,6 +1,7 @@
 //! Files as people write them, and what they are told.
 
 use std::net::IpAddr;
+#[cfg(unix)]
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -451,6 +452,7 @@ fn a_node_is_known_by_its_addresses() {
     assert_eq!(names(&["192.0.2.11", "192.0.2.12"]), ["alpha", "bravo"]);
 }
 
+#[cfg(unix)]
 /// A configuration beside a key file with these contents and this mode; what reading the keys says.
 fn with_key_file(contents: Option<&str>, mode: u32) -> Result<Secrets, String> {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -466,6 +468,7 @@ fn with_key_file(contents: Option<&str>, mode: u32) -> Result<Secrets, String> {
 }
 
 #[test]
+#[cfg(unix)]
 fn key_files_are_read_and_bad_ones_refused_at_their_place() {
     let key = "000102030405060708090a0b0c0d0e0f\n";
     let secrets = with_key_file(Some(key), 0o600).expect("a good key");
@@ -495,6 +498,7 @@ error: the key file DIR/cluster.key: cannot be read: no such file or directory
 }
 
 #[test]
+#[cfg(unix)]
 fn what_cannot_be_read_is_said_plainly() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let said = |name: &str| {

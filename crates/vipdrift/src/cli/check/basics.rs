@@ -183,6 +183,7 @@ fn ports(scene: &Scene, findings: &mut Findings) {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::super::finding::Level;
     use super::super::scene::tests::{scene, write};

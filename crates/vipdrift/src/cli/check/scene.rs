@@ -118,6 +118,7 @@ pub(super) fn list<T: ToString>(all: &[T]) -> String {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 pub(super) mod tests {
     use super::*;
     use crate::config;

@@ -81,6 +81,7 @@ fn give_back() {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs::File;
     use std::io::Read as _;
