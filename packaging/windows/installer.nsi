@@ -1,5 +1,5 @@
 ; The installer for Windows, made on Linux by makensis (NSIS).
-;   makensis -DVERSION=0.1.0 -DPROGRAM=vipdrift.exe -DREADME=README.md -DEXAMPLE=vipdrift.toml -DOUT=setup.exe installer.nsi
+;   makensis -DVERSION=0.1.0 -DCONTENT=folder -DOUT=setup.exe installer.nsi
 ; setup.exe /S installs without a word. uninstall.exe /S takes everything away again; with /KEEP the configuration, the key
 ; and the state stay.
 Unicode true
@@ -50,8 +50,10 @@ Section "vipdrift"
     nsExec::ExecToLog '"$INSTDIR\vipdrift.exe" service stop'
   SetOutPath "$INSTDIR"
   ClearErrors
-  File "/oname=vipdrift.exe" "${PROGRAM}"
-  File "/oname=README.md" "${README}"
+  File "${CONTENT}/vipdrift.exe"
+  File "${CONTENT}/README.md"
+  File "${CONTENT}/LICENSE-MIT.txt"
+  File "${CONTENT}/LICENSE-APACHE.txt"
   IfErrors 0 +3
     DetailPrint "The program cannot be written: is it running? Stop it, and try again."
     Abort
@@ -70,7 +72,7 @@ Section "vipdrift"
   CreateDirectory "$Data"
   nsExec::ExecToLog '"$SYSDIR\icacls.exe" "$Data" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F'
   SetOutPath "$Data"
-  File "/oname=vipdrift.example.toml" "${EXAMPLE}"
+  File "${CONTENT}/vipdrift.example.toml"
   DetailPrint "Next: write $Data\vipdrift.toml after the example beside it, then, as administrator:"
   DetailPrint '  "$INSTDIR\vipdrift.exe" key --out "$Data\cluster.key"   (on one node; copy it to the others)'
   DetailPrint '  "$INSTDIR\vipdrift.exe" check'
@@ -87,6 +89,8 @@ Section "Uninstall"
   ${EndIf}
   Delete "$INSTDIR\vipdrift.exe"
   Delete "$INSTDIR\README.md"
+  Delete "$INSTDIR\LICENSE-MIT.txt"
+  Delete "$INSTDIR\LICENSE-APACHE.txt"
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR"
   DeleteRegKey HKLM "${UNINSTALL}"

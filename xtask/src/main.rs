@@ -25,6 +25,8 @@ tidy   the walls between the packages and the rules of the text, without buildin
 cross-check
        what is compiled for Windows too: lints, build, and tests under wine (Debian's packages of Rust, MinGW and wine;
        root gets them installed)
+package-windows
+       the release for Windows, as a zip and as an installer, in target/windows/packages
 fuzz [TARGET] [--seconds N]
        a long run of one fuzz target, or of each, N seconds (60) each
 sim [--seeds N] [--minutes M] [--hours H] [--first SEED] [--keep-going] [--jobs N]
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         }
         ["tidy"] => &tidy_alone,
         ["cross-check"] => &cross_check_alone,
+        ["package-windows"] => &package_windows,
         ["fuzz", ref rest @ ..] if let Some(parsed) = fuzz::Order::parse(rest) => {
             order = parsed;
             &|metadata| fuzz::run(&order, metadata)
@@ -111,6 +114,12 @@ fn test(metadata: &Metadata, simulated_for: Duration) -> Report {
 fn cross_check_alone(metadata: &Metadata) -> Report {
     let mut report = Report::default();
     windows::cross_check(metadata, &mut report);
+    report
+}
+
+fn package_windows(metadata: &Metadata) -> Report {
+    let mut report = Report::default();
+    report.step("package-windows", || windows::package::release(metadata));
     report
 }
 

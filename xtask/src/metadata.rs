@@ -19,6 +19,7 @@ pub(crate) struct Metadata {
 #[derive(Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) id: String,
     pub(crate) manifest_path: PathBuf,
     /// What its manifest asks for, on any platform, of any kind.
@@ -55,6 +56,12 @@ pub(crate) struct Kind {
 }
 
 impl Metadata {
+    /// The version of a package of the workspace.
+    pub(crate) fn version(&self, package: &str) -> Option<&str> {
+        let ours = self.packages.iter().filter(|known| self.workspace_members.contains(&known.id));
+        ours.filter(|known| known.name == package).map(|known| known.version.as_str()).next()
+    }
+
     pub(crate) fn load() -> Result<Self, String> {
         let output = Command::new(cargo())
             .args(["metadata", "--format-version", "1"])

@@ -1,6 +1,8 @@
 //! Interfaces. Wine tells of all of them that they are up, with or without a cable.
 
-use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, NO_ERROR};
+use core::ffi::c_void;
+
+use windows_sys::Win32::Foundation::{ERROR_GEN_FAILURE, ERROR_INVALID_PARAMETER, NO_ERROR};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
     MIB_IF_ROW2, MIB_IF_TABLE_LEVEL, MIB_IF_TABLE2, MibIfTableNormal,
 };
@@ -8,13 +10,25 @@ use windows_sys::Win32::NetworkManagement::Ndis::{IfOperStatusDown, MediaConnect
 
 use crate::agent::ask;
 
-mod wines_own {
-    use super::{MIB_IF_TABLE_LEVEL, MIB_IF_TABLE2};
+#[link(name = "kernel32", kind = "raw-dylib")]
+unsafe extern "system" {
+    fn GetModuleHandleA(name: *const u8) -> *mut c_void;
+    fn GetProcAddress(module: *mut c_void, name: *const u8) -> *const c_void;
+}
 
-    #[link(name = "wiphlpapi", kind = "raw-dylib")]
-    unsafe extern "system" {
-        pub(super) fn GetIfTable2Ex(level: MIB_IF_TABLE_LEVEL, table: *mut *mut MIB_IF_TABLE2) -> u32;
+type GetTable = unsafe extern "system" fn(MIB_IF_TABLE_LEVEL, *mut *mut MIB_IF_TABLE2) -> u32;
+
+/// Wine's own function. Not imported: under its name the linker would take the one below.
+fn wines_own() -> Option<GetTable> {
+    // SAFETY: the name ends with zero; the DLL is loaded, since this one needs it.
+    let module = unsafe { GetModuleHandleA(c"wiphlpapi.dll".as_ptr().cast()) };
+    if module.is_null() {
+        return None;
     }
+    // SAFETY: the module is loaded and stays, and the name ends with zero.
+    let found = unsafe { GetProcAddress(module, c"GetIfTable2Ex".as_ptr().cast()) };
+    // SAFETY: the function has this type (netioapi.h).
+    (!found.is_null()).then(|| unsafe { std::mem::transmute::<*const c_void, GetTable>(found) })
 }
 
 #[unsafe(no_mangle)]
@@ -35,8 +49,9 @@ pub unsafe extern "system" fn GetIfTable2Ex(
         Err(code) => return code,
     };
     let down: Vec<u32> = down.split(';').filter_map(|index| index.parse().ok()).collect();
-    // SAFETY: a place for a pointer; wine's own function, with wine's own level.
-    let code = unsafe { wines_own::GetIfTable2Ex(level, table) };
+    let Some(wines_own) = wines_own() else { return ERROR_GEN_FAILURE };
+    // SAFETY: a place for a pointer.
+    let code = unsafe { wines_own(level, table) };
     if code != NO_ERROR {
         return code;
     }

@@ -3,6 +3,7 @@
 
 mod bounded;
 mod forwarders;
+pub(crate) mod package;
 mod packages;
 pub(crate) mod stand_ins;
 mod template;
@@ -148,8 +149,14 @@ fn lab_tests(
     let mut cargo = suite::command(metadata);
     cargo.args(["test", "--package", package, "--test", test]);
     cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()).env("VIPDRIFT_WINE_PROGRAMS", programs);
-    cargo.env("VIPDRIFT_EXE", built(metadata).join("vipdrift.exe"));
-    count(&mut cargo)
+    let exe = built(metadata).join(format!("{PROGRAM}.exe"));
+    if package == PROGRAM {
+        match package::make(metadata, &exe) {
+            Ok([setup, _]) => drop(cargo.env("VIPDRIFT_SETUP", setup)),
+            Err(why) => return (Counts::default(), Err(why)),
+        }
+    }
+    count(cargo.env("VIPDRIFT_EXE", exe))
 }
 
 /// Where cargo puts what it builds for Windows.

@@ -8,7 +8,7 @@ use crate::tools;
 
 /// Rust as Debian builds browsers with it: rustup's has no source of the library unless one adds it, and the two do
 /// not mix.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 9] = [
     "rustc-web",
     "cargo-web",
     "rust-web-src",
@@ -16,6 +16,9 @@ const PACKAGES: [&str; 7] = [
     "gcc-mingw-w64-x86-64-win32",
     "wine",
     "wine64",
+    // For what is made of it.
+    "nsis",
+    "zip",
 ];
 
 /// Where the library's source has to be.

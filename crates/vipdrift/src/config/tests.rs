@@ -288,7 +288,8 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.cluster.dead_after, 3);
     assert_eq!(*config.cluster.lease.get_ref(), file::Lease::Lasts(Duration::from_secs(2)));
     assert_eq!(config.cluster.port, 5798);
-    assert_eq!(config.control.socket, Path::new("/run/vipdrift/control.sock"));
+    let socket = if cfg!(windows) { r"\\.\pipe\vipdrift" } else { "/run/vipdrift/control.sock" };
+    assert_eq!(config.control.socket, Path::new(socket));
     let resolved = Resolved::new(&config, "bravo").expect("a node");
     assert_eq!(resolved.interfaces, ["ens3"]);
     assert_eq!(resolved.groups[0].order, [NodeId::of("alpha"), NodeId::of("bravo")]);

@@ -23,4 +23,5 @@ vipdrift_lab::tests![
     a_second_daemon_leaves_the_first_alone,
     commands_for_people_work,
     the_service_runs_and_is_taken_away,
+    the_installer_leaves_nothing_when_it_is_undone,
 ];
