@@ -51,6 +51,8 @@ pub(crate) struct Puppet {
     pub(crate) state: GroupState,
     pub(crate) health: Health,
     pub(crate) speaks: bool,
+    /// It says that answers reach it late.
+    pub(crate) hears_slowly: bool,
     pub(crate) errand: Option<Errand>,
     pub(crate) outcome: Option<ErrandOutcome>,
 }
@@ -82,6 +84,7 @@ impl Puppet {
             state,
             health: Health::Healthy,
             speaks: true,
+            hears_slowly: false,
             errand: None,
             outcome: None,
         }
@@ -106,6 +109,7 @@ impl Puppet {
             solicit: false,
             leaving: false,
             slow_side_alive: true,
+            hears_slowly: self.hears_slowly,
             states_version: self.version,
             states_seen: 0,
             states: Some(States { base: 0, index: 0, count: 1, groups: vec![self.state] }),

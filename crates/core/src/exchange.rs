@@ -125,6 +125,7 @@ impl Node {
             solicit,
             leaving,
             slow_side_alive: self.slow_side_alive,
+            hears_slowly: !self.config.answers_within.is_zero(),
             states_version: self.states_version,
             states_seen: peer.states_seen,
             states,

@@ -205,6 +205,9 @@ pub(crate) struct Peer {
     /// MAC addresses that it has on the interfaces of its groups.
     pub(crate) macs: BTreeSet<Mac>,
     pub(crate) kernel: Kernel,
+    /// It needs longer to notice that it is cut off.
+    #[serde(default)]
+    pub(crate) hears_slowly: bool,
     /// When it was last said that its datagrams are signed with another key, or for another cluster.
     pub(crate) strange_noted: Option<Timestamp>,
     /// Its errand for this node that was last taken, until it knows what became of it.
@@ -250,6 +253,7 @@ impl Peer {
             groups: BTreeMap::new(),
             macs: BTreeSet::new(),
             kernel: Kernel::default(),
+            hears_slowly: false,
             strange_noted: None,
             errand: None,
         }
@@ -352,6 +356,7 @@ impl Peer {
         self.last_sequence = heartbeat.sequence;
         self.last_heard = Some(now);
         self.interval = heartbeat.interval.max(Duration::from_millis(1));
+        self.hears_slowly = heartbeat.hears_slowly;
         self.liveness = if heartbeat.leaving { Liveness::Left } else { Liveness::Alive };
         self.hears_us = fresh;
         self.deaf_since = if fresh { None } else { self.deaf_since.filter(|_| !returned).or(Some(now)) };

@@ -10,6 +10,8 @@ use crate::config::NodeConfig;
 pub(crate) const ROUNDS: u32 = 3;
 /// A kernel counts as known to answer if it has done so within this time.
 pub(crate) const ANSWERED_LATELY: Duration = Duration::from_secs(60);
+/// A peer that hears slowly and is cut off has let go after this, counted from the moment that it misses a heartbeat.
+pub(crate) const SLOW_LOSS: Duration = Duration::from_millis(150);
 /// Routine questions to peers' kernels and references go out this often.
 pub(crate) const ROUTINE: Duration = Duration::from_secs(5);
 /// And this often to the kernels of peers that are not heard.

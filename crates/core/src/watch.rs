@@ -16,7 +16,7 @@ use crate::peer::Liveness;
 use crate::sabotage::Sabotage;
 use crate::time::Timestamp;
 use crate::timer::Timer;
-use crate::tuning::{ROUNDS, ROUTINE, ROUTINE_SILENT};
+use crate::tuning::{ROUNDS, ROUTINE, ROUTINE_SILENT, SLOW_LOSS};
 
 /// Rounds after which a suspect is asked only once per heartbeat.
 const FAST_ROUNDS: u32 = 30;
@@ -46,7 +46,10 @@ impl Node {
 
     /// Silence after which a peer is dead whatever its kernel says.
     fn dead_after(&self, index: usize) -> Duration {
-        let after = self.peers[index].dead_after(self.config.dead_after);
+        let mut after = self.peers[index].dead_after(self.config.dead_after);
+        if self.peers[index].hears_slowly {
+            after = after.max(self.peers[index].suspect_after() + SLOW_LOSS);
+        }
         if self.is_sabotaged(Sabotage::HalfDeadTime) { after / 2 } else { after }
     }
 
@@ -105,6 +108,10 @@ impl Node {
             return false;
         }
         let peer = &self.peers[index];
+        // Cut off, it would hold on for longer than this takes.
+        if peer.hears_slowly {
+            return false;
+        }
         if !peer.kernel.dead(self.now, patience) || self.proof_of_network(index, since).is_none() {
             return false;
         }

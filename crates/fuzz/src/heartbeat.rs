@@ -142,6 +142,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         solicit: false,
         leaving: false,
         slow_side_alive: true,
+        hears_slowly: false,
         states_version: 6,
         states_seen: 7,
         states: None,

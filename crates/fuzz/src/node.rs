@@ -297,6 +297,7 @@ impl World {
             solicit: false,
             leaving: false,
             slow_side_alive: true,
+            hears_slowly: false,
             states_version: speaker.version,
             states_seen: 0,
             states: Some(States { base: 0, index: 0, count: 1, groups: vec![speaker.state] }),

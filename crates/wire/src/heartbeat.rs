@@ -129,6 +129,8 @@ pub struct Heartbeat {
     pub leaving: bool,
     /// The sender's slow side (control, log) has shown itself lately.
     pub slow_side_alive: bool,
+    /// Answers of the segment reach the sender up to 100 ms late: it needs that longer to notice that it is cut off.
+    pub hears_slowly: bool,
     /// Version of the sender's group states.
     pub states_version: u32,
     /// Version of the receiver's group states that the sender has whole; 0 for none.

@@ -52,6 +52,7 @@ fn small() -> Heartbeat {
         solicit: false,
         leaving: false,
         slow_side_alive: false,
+        hears_slowly: false,
         states_version: 6,
         states_seen: 7,
         states: None,
@@ -98,6 +99,7 @@ fn large() -> Heartbeat {
         solicit: true,
         leaving: true,
         slow_side_alive: true,
+        hears_slowly: false,
         states: Some(States { base: 10, index: 0, count: 1, groups: vec![group(11), bare] }),
         ..small()
     }
@@ -492,8 +494,8 @@ fn rightly_signed_and_malformed() {
     );
     for (position, value, expected) in [
         (48, 3, Malformed::Health),
-        (49, 0xff, Malformed::Flags),
-        (49, 0x9f, Malformed::Flags),
+        // An errand where the states begin.
+        (49, 0xbf, Malformed::Errand),
         // Without the flag of the echo, the states begin where the echo was.
         (49, 0x1e, Malformed::Trailing),
         (49, 0x1d, Malformed::Trailing),
@@ -605,7 +607,7 @@ prop_compose! {
         echo in option::of((any::<u64>(), any::<u64>(), micros())),
         (interval, config_digest) in (micros(), any::<u64>()),
         health in prop_oneof![Just(Health::Healthy), Just(Health::Fault), Just(Health::Drained)],
-        (solicit, leaving, slow_side_alive) in any::<(bool, bool, bool)>(),
+        (solicit, leaving, slow_side_alive, hears_slowly) in any::<(bool, bool, bool, bool)>(),
         (states_version, states_seen) in any::<(u32, u32)>(),
         states in option::of(states()),
         (errand, outcome) in (option::of(errand()), option::of(outcome())),
@@ -613,7 +615,7 @@ prop_compose! {
         Heartbeat {
             sender: NodeId(sender), receiver: NodeId(receiver), incarnation, sequence,
             echo: echo.map(|(incarnation, sequence, age)| Echo { incarnation, sequence, age }),
-            interval, config_digest, health, solicit, leaving, slow_side_alive, states_version, states_seen, states,
+            interval, config_digest, health, solicit, leaving, slow_side_alive, hears_slowly, states_version, states_seen, states,
             errand, outcome,
         }
     }

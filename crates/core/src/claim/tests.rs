@@ -6,6 +6,7 @@ use vipdrift_wire::heartbeat::{Message, Role, WordKind};
 
 use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT};
 use crate::group::State;
+use crate::tuning::SLOW_LOSS;
 use crate::{Command, Event, GroupIndex, InterfaceIndex, OccupiedPolicy, Switchover, Ticket};
 
 fn charlie_holds() -> Bench {
@@ -91,4 +92,24 @@ fn what_could_not_be_asked_is_not_free() {
     }
     bench.pass(HEARTBEAT * 20);
     assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+}
+
+/// A machine that needs longer to notice that it is cut off is given that time before anybody takes its VIPs.
+#[test]
+fn a_peer_that_hears_slowly_is_waited_for() {
+    let taken_after = |hears_slowly| {
+        let mut bench = charlie_holds();
+        bench.puppets[CHARLIE].hears_slowly = hears_slowly;
+        bench.pass(HEARTBEAT * 3);
+        bench.puppets[CHARLIE].speaks = false;
+        let silent = bench.now;
+        while !matches!(bench.state(), State::Active) {
+            bench.pass(Duration::from_millis(1));
+            assert!(bench.now.since(silent) < Duration::from_secs(2), "{:?}", bench.state());
+        }
+        bench.now.since(silent)
+    };
+    let (quick, slow) = (taken_after(false), taken_after(true));
+    // Counted from the last heartbeat, which was up to an interval ago.
+    assert!(slow >= SLOW_LOSS + HEARTBEAT / 5 && slow > quick + HEARTBEAT, "{slow:?} and {quick:?}");
 }

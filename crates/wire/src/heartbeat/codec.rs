@@ -41,7 +41,9 @@ const LEAVING: u8 = 0x08;
 const SLOW_SIDE_ALIVE: u8 = 0x10;
 const ERRAND: u8 = 0x20;
 const OUTCOME: u8 = 0x40;
-const HEARTBEAT_FLAGS: u8 = ECHO | STATES | SOLICIT | LEAVING | SLOW_SIDE_ALIVE | ERRAND | OUTCOME;
+const HEARS_SLOWLY: u8 = 0x80;
+const HEARTBEAT_FLAGS: u8 =
+    ECHO | STATES | SOLICIT | LEAVING | SLOW_SIDE_ALIVE | ERRAND | OUTCOME | HEARS_SLOWLY;
 
 const MOUNTED: u8 = 0x01;
 const CLAIMING: u8 = 0x02;
@@ -179,6 +181,7 @@ fn put_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat) {
             | flag(SOLICIT, heartbeat.solicit)
             | flag(LEAVING, heartbeat.leaving)
             | flag(SLOW_SIDE_ALIVE, heartbeat.slow_side_alive)
+            | flag(HEARS_SLOWLY, heartbeat.hears_slowly)
             | flag(ERRAND, heartbeat.errand.is_some())
             | flag(OUTCOME, heartbeat.outcome.is_some()),
     );
@@ -276,6 +279,7 @@ fn take_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, Malformed> {
         solicit: flags & SOLICIT != 0,
         leaving: flags & LEAVING != 0,
         slow_side_alive: flags & SLOW_SIDE_ALIVE != 0,
+        hears_slowly: flags & HEARS_SLOWLY != 0,
         states_version,
         states_seen,
         states,
