@@ -2,7 +2,8 @@
 ;   makensis -DVERSION=0.1.0 -DCONTENT=folder -DOUT=setup.exe installer.nsi
 ; setup.exe /S installs without a word. uninstall.exe /S takes everything away again; with /KEEP the configuration, the key
 ; and the state stay.
-Unicode true
+; A 64-bit installer: what it installs is nothing else.
+Target amd64-unicode
 ManifestDPIAware true
 RequestExecutionLevel admin
 SetCompressor /SOLID lzma

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vipdrift_lab::wine::{Habits, template};
 use vipdrift_lab::{Error, Lab, Line, Stream, TIME_LIMIT, enclose};
@@ -34,6 +34,11 @@ fn main() -> ExitCode {
     std::process::exit(code.into())
 }
 
+/// From one look whether it has ended to the next.
+const LOOK: Duration = Duration::from_millis(100);
+/// What a program has said is read by then.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+
 fn run(program: &Path, arguments: &[String]) -> Result<u8, Error> {
     let name = program.file_name().unwrap_or_default().display();
     let lab = Lab::new()?;
@@ -46,16 +51,23 @@ fn run(program: &Path, arguments: &[String]) -> Result<u8, Error> {
     let (lines, deadline) = (process.live(), Instant::now() + TIME_LIMIT);
     let mut lacking = false;
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        match lines.recv_timeout(LOOK) {
             Ok(line) => {
                 lacking |= line.text.starts_with("wine: ") && line.text.contains(LACKS);
                 show(&line);
             }
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                eprintln!("{name} hangs: it, or what it has started, still ran after {TIME_LIMIT:?}");
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                eprintln!("{name} hangs: it still ran after {TIME_LIMIT:?}");
                 return Ok(1);
             }
+            // Wine's own console host, which it starts for programs without a window, may keep the output open for ever.
+            Err(RecvTimeoutError::Timeout)
+                if process.ended().is_some_and(|(at, _)| at.elapsed() > AFTERWARDS) =>
+            {
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
     let Some(status) = process.wait(deadline) else {

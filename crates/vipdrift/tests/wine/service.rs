@@ -85,8 +85,8 @@ pub(crate) fn the_installer_leaves_nothing_when_it_is_undone() {
     // An uninstaller goes on in a copy of itself; told where it is, it does not.
     run(&programs.join("uninstall.exe"), &["/S", r"_?=C:\Program Files\vipdrift"]);
     assert_eq!(cluster.lab.observer().holders(WEB[0]), Vec::<String>::new());
-    // It cannot delete itself then.
-    assert_eq!(files(&programs), ["uninstall.exe"]);
+    // Windows does not let it delete itself then; wine does.
+    assert!(files(&programs).iter().all(|file| file == "uninstall.exe"), "{:?}", files(&programs));
     assert!(!data.exists(), "{:?}", files(&data));
     let registry = std::fs::read_to_string(node.wine().drive().join("../system.reg")).unwrap_or_default();
     assert!(!registry.to_lowercase().contains("vipdrift"), "the registry knows it still");

@@ -15,7 +15,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use super::{Install, MISSING, NAME, code, open, stop, words};
+use super::{INVALID_LEVEL, Install, MISSING, NAME, code, open, stop, words};
 use crate::config::{self, Config};
 use crate::place;
 
@@ -81,7 +81,7 @@ fn equip(service: &Service, program: &Path, config: &Config, delayed: bool) -> R
     let text = |error: windows_service::Error| words(&error);
     service.set_description(DESCRIPTION).map_err(text)?;
     if delayed {
-        service.set_delayed_auto_start(true).map_err(text)?;
+        known("a delayed start", service.set_delayed_auto_start(true))?;
     }
     let restart = |delay| ServiceAction { action_type: ServiceActionType::Restart, delay };
     let actions = ServiceFailureActions {
@@ -90,10 +90,10 @@ fn equip(service: &Service, program: &Path, config: &Config, delayed: bool) -> R
         command: None,
         actions: Some(RESTARTS.map(restart).into()),
     };
-    service.update_failure_actions(actions).map_err(text)?;
-    service.set_failure_actions_on_non_crash_failures(true).map_err(text)?;
-    service.set_preshutdown_timeout(PRESHUTDOWN).map_err(text)?;
-    service.set_config_service_sid_info(ServiceSidType::Unrestricted).map_err(text)?;
+    known("a start after a failure", service.update_failure_actions(actions))?;
+    known("a start after every failure", service.set_failure_actions_on_non_crash_failures(true))?;
+    known("a time for a shutdown", service.set_preshutdown_timeout(PRESHUTDOWN))?;
+    known("a name of its own", service.set_config_service_sid_info(ServiceSidType::Unrestricted))?;
     for (value, kind, data) in
         [("EventMessageFile", "REG_EXPAND_SZ", MESSAGES), ("TypesSupported", "REG_DWORD", "7")]
     {
@@ -105,6 +105,17 @@ fn equip(service: &Service, program: &Path, config: &Config, delayed: bool) -> R
     }
     let _ = firewall_off();
     firewall_on(program, config)
+}
+
+/// A setting that a service can do without where the system does not know it; said then.
+fn known(what: &str, set: windows_service::Result<()>) -> Result<(), String> {
+    match set {
+        Err(error) if code(&error) == Some(INVALID_LEVEL) => {
+            eprintln!("vipdrift: this system does not know {what} for services");
+            Ok(())
+        }
+        other => other.map_err(|error| words(&error)),
+    }
 }
 
 /// Lets in what the peers send to this program, and nothing else.
