@@ -156,7 +156,13 @@ fn lab_tests(
             Err(why) => return (Counts::default(), Err(why)),
         }
     }
-    count(cargo.env("VIPDRIFT_EXE", exe))
+    let table = toolchain::folder(metadata).join("table.md");
+    let _ = fs::remove_file(&table);
+    let counted = count(cargo.env("VIPDRIFT_EXE", exe).env("VIPDRIFT_TABLE", &table));
+    if let Ok(lines) = fs::read_to_string(&table) {
+        println!("\n| cluster | fault | outage | two holders | stale VIP |\n|---|---|---|---|---|\n{lines}");
+    }
+    counted
 }
 
 /// Where cargo puts what it builds for Windows.

@@ -1,5 +1,6 @@
 //! What every test begins with.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,13 +50,15 @@ pub(crate) fn fault(cluster: &mut Cluster, what: &str, fault: Fault) {
         None => "?",
     };
     let millis = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
-    println!(
-        "| {what}, holder {kind} | {} | {} | {} | {} |",
-        fault.name(),
-        millis(outcome.outage),
-        millis(outcome.two_holders),
-        outcome.stale.map_or_else(|| "-".to_owned(), millis),
-    );
+    let stale = outcome.stale.map_or_else(|| "-".to_owned(), millis);
+    let (outage, two) = (millis(outcome.outage), millis(outcome.two_holders));
+    let line = format!("| {what}, holder {kind} | {} | {outage} | {two} | {stale} |", fault.name());
+    println!("{line}");
+    // What a test prints is shown only if it fails.
+    if let Some(table) = std::env::var_os("VIPDRIFT_TABLE") {
+        let mut table = std::fs::File::options().create(true).append(true).open(table).unwrap();
+        writeln!(table, "{line}").unwrap();
+    }
     assert!(outcome.complaints.is_empty(), "{:?}\n{}", outcome.complaints, cluster.describe());
 }
 
