@@ -20,6 +20,11 @@ impl Node {
         if let Some(until) = self.subnet_grace(group) {
             self.timers.set_sooner(Timer::Revisit(group), until);
         }
+        if let Some((peer, heir)) = self.groups[group].granted
+            && self.wish_of(peer, group) != Some(heir)
+        {
+            self.groups[group].granted = None;
+        }
         match self.groups[group].state {
             State::Standby => self.consider_claim(group),
             State::Mounting { .. } => self.consider_mounting(group),
@@ -75,7 +80,9 @@ impl Node {
         if let Some((peer, heir)) = self.requested_heir(group) {
             let asker = self.peers[peer].name.clone();
             let reason = format!("switchover to {}, asked for on {asker}", self.node_name(heir));
-            if self.heir_is_ready(group, heir) {
+            // Whoever gets it back at once, because the heir has reasons of its own, does not begin anew.
+            if self.heir_is_ready(group, heir) && self.groups[group].granted != Some((peer, heir)) {
+                self.groups[group].granted = Some((peer, heir));
                 return self.begin_handover(group, heir, reason);
             }
         }
@@ -406,12 +413,14 @@ impl Node {
 
     /// A peer passes on an operator's wish that the group move to the heir named.
     fn requested_heir(&self, group: usize) -> Option<(usize, NodeId)> {
-        let id = self.groups[group].id;
-        (0..self.peers.len()).filter(|&peer| self.peers[peer].is_up()).find_map(|peer| {
-            let state = self.peers[peer].remote(id)?;
-            let asks = state.claiming && !state.mounted && state.role != Role::Active;
-            Some((peer, state.heir.filter(|_| asks)?))
-        })
+        (0..self.peers.len()).find_map(|peer| Some((peer, self.wish_of(peer, group)?)))
+    }
+
+    fn wish_of(&self, peer: usize, group: usize) -> Option<NodeId> {
+        let peer = self.peers.get(peer).filter(|peer| peer.is_up())?;
+        let state = peer.remote(self.groups[group].id)?;
+        let asks = state.claiming && !state.mounted && state.role != Role::Active;
+        state.heir.filter(|_| asks)
     }
 
     /// This node has listened long enough, was not away, knows that its link works, and has looked at its services.

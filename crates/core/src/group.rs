@@ -152,6 +152,10 @@ pub(crate) struct Group {
     pub(crate) idle_since: Option<Timestamp>,
     /// Whose offer to mount first has been taken, until it is withdrawn: it is taken once.
     pub(crate) offer_taken: Option<NodeId>,
+    /// The wish of an operator that a peer passes on and that has been granted, until it is withdrawn: it is granted once. By whom
+    /// it is passed on, and the heir.
+    #[serde(default)]
+    pub(crate) granted: Option<(usize, NodeId)>,
     pub(crate) handover: Option<Handover>,
     /// Whom the group was last handed back to, until somebody is active again.
     pub(crate) failing_back: Option<NodeId>,
@@ -215,6 +219,7 @@ impl Group {
             free_since: None,
             idle_since: None,
             offer_taken: None,
+            granted: None,
             handover: None,
             failing_back: None,
             refused: BTreeMap::new(),
