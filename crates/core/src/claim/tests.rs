@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipdrift_wire::heartbeat::{Message, Role, WordKind};
+use vipdrift_wire::heartbeat::{Message, NodeId, Role, WordKind};
 
 use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT};
 use crate::group::State;
@@ -112,4 +112,27 @@ fn a_peer_that_hears_slowly_is_waited_for() {
     let (quick, slow) = (taken_after(false), taken_after(true));
     // Counted from the last heartbeat, which was up to an interval ago.
     assert!(slow >= SLOW_LOSS + HEARTBEAT / 5 && slow > quick + HEARTBEAT, "{slow:?} and {quick:?}");
+}
+
+/// An heir that gives the group back at once, for a reason of its own, does not get it again for the same wish.
+#[test]
+fn a_wish_is_granted_once() {
+    let mut bench = Bench::active();
+    let [alpha, bravo] = ["alpha", "bravo"].map(NodeId::of);
+    bench.say(ALPHA, |state| state.role = Role::Standby);
+    bench.say(CHARLIE, |state| (state.claiming, state.heir) = (true, Some(alpha)));
+    assert!(!matches!(bench.state(), State::Active), "{:?} {:?}", bench.state(), bench.done.decisions);
+    let term = bench.node.groups[0].term + 1;
+    bench.say(ALPHA, |state| (state.role, state.mounted, state.term) = (Role::Active, true, term));
+    bench.say(ALPHA, |state| (state.role, state.mounted, state.heir) = (Role::Standby, false, Some(bravo)));
+    bench.pass(HEARTBEAT);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    let changes = bench.done.decisions.len();
+    bench.pass(HEARTBEAT * 20);
+    assert_eq!(bench.done.decisions.len(), changes, "{:?}", bench.done.decisions);
+    // Withdrawn, and wished anew.
+    bench.say(CHARLIE, |state| (state.claiming, state.heir) = (false, None));
+    bench.say(CHARLIE, |state| (state.claiming, state.heir) = (true, Some(alpha)));
+    bench.pass(HEARTBEAT);
+    assert!(!matches!(bench.state(), State::Active), "{:?}", bench.state());
 }
