@@ -32,10 +32,11 @@ impl Invariant for Prepared {
                 let since = &mut self.since[host][decision.group.0];
                 *since = (decision.to == RoleName::Active).then_some(since.unwrap_or(world.now));
             }
-            // Whoever begins tells its roles, and the hook of each runs; what it holds it goes on with.
+            // Whoever begins tells its roles, and the hook of each runs; what it was active for it goes on with.
             Sight::Born { host } => {
-                for (group, since) in self.since[host].iter_mut().enumerate() {
-                    *since = since.filter(|_| world.hosts[host].kernel.has(world.vips_of[group][0]));
+                let Some(node) = world.node(host) else { return Ok(()) };
+                for (since, group) in self.since[host].iter_mut().zip(node.snapshot().groups) {
+                    *since = since.filter(|_| group.role == RoleName::Active);
                 }
             }
             Sight::Rested { .. } => {
