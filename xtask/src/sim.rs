@@ -8,8 +8,8 @@ use crate::report::{Counts, Report};
 use crate::suite;
 
 /// What the tests simulate, and what a night does.
-pub(crate) const TESTS: Duration = Duration::from_secs(90);
-pub(crate) const NIGHT: Duration = Duration::from_secs(8 * 3600);
+const TESTS: Duration = Duration::from_secs(90);
+const NIGHT: Duration = Duration::from_secs(8 * 3600);
 /// Where shrunk scenarios go: whatever lies there is run with the tests.
 const KEPT: &str = "crates/sim/tests/scenarios";
 
@@ -60,10 +60,20 @@ pub(crate) fn repro(arguments: &[&str], metadata: &Metadata) -> Report {
     report
 }
 
-/// As many seeds as fit the time; all of them together count as one test.
-pub(crate) fn for_as_long_as(time: Duration, metadata: &Metadata) -> (Counts, Result<(), String>) {
+/// The first seeds of all, as many as fit the time: the same for every commit, so that one that fails is to blame. All of
+/// them together count as one test.
+pub(crate) fn regression(metadata: &Metadata) -> (Counts, Result<(), String>) {
+    together(TESTS, &["--first", "0"], metadata)
+}
+
+/// Seeds that no other commit has had, as many as fit a night; all of them together count as one test.
+pub(crate) fn night(metadata: &Metadata) -> (Counts, Result<(), String>) {
+    together(NIGHT, &["--keep-going"], metadata)
+}
+
+fn together(time: Duration, arguments: &[&str], metadata: &Metadata) -> (Counts, Result<(), String>) {
     let minutes = (time.as_secs_f64() / 60.0).to_string();
-    match simulate(&["--minutes", &minutes], metadata) {
+    match simulate(&[arguments, &["--minutes", &minutes]].concat(), metadata) {
         Ok(()) => (Counts { passed: 1, failed: 0 }, Ok(())),
         Err(why) => (Counts { passed: 0, failed: 1 }, Err(why)),
     }
