@@ -125,11 +125,20 @@ pub(crate) fn is_root() -> bool {
 
 /// Installs packages for the whole machine, fetching the lists of packages only if that is needed.
 pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
-    let arguments = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    let apt = |arguments: &[&str]| {
-        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    apt(&arguments).or_else(|_| apt(&["update"]).and_then(|()| apt(&arguments)))
+    apt_install(packages).or_else(|_| install_newest(packages))
+}
+
+/// Installs the newest versions of packages for the whole machine, by lists that are fetched now.
+pub(crate) fn install_newest(packages: &[&str]) -> Result<(), String> {
+    apt(&["update"]).and_then(|()| apt_install(packages))
+}
+
+fn apt_install(packages: &[&str]) -> Result<(), String> {
+    apt(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn apt(arguments: &[&str]) -> Result<(), String> {
+    run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Fetches packages, and those that they depend on and the machine lacks, without changing the machine, and

@@ -24,7 +24,11 @@ const PACKAGES: [&str; 9] = [
 /// Where the library's source has to be.
 const SOURCE: &str = "/usr/lib/rustlib/src/rust";
 
-/// Makes sure that all of them are installed and fit each other. Root gets missing ones installed.
+/// The oldest Rust that takes this workspace, as `1.95`.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// Makes sure that all of them are installed, fit each other, and are new enough: those that a distribution was first
+/// released with are not. Root gets them installed.
 ///
 /// # Errors
 ///
@@ -32,20 +36,40 @@ const SOURCE: &str = "/usr/lib/rustlib/src/rust";
 pub(crate) fn ensure() -> Result<(), String> {
     let by_hand = |error: String| {
         format!(
-            "{error}\nto install all of them: apt-get install -y --no-install-recommends {}",
+            "{error}\nto install all of them: apt-get update && apt-get install -y --no-install-recommends {}",
             PACKAGES.join(" ")
         )
     };
-    let missing = missing().map_err(by_hand)?;
-    if !missing.is_empty() {
-        if !tools::is_root() {
-            return Err(by_hand(format!("packages are missing: {}", missing.join(" "))));
-        }
-        tools::install(&missing).map_err(by_hand)?;
+    let mut found = fit();
+    if found.is_err() && tools::is_root() {
+        tools::install_newest(&PACKAGES).map_err(by_hand)?;
+        found = fit();
     }
-    let version = agreement(&releases().map_err(by_hand)?).map_err(by_hand)?;
+    let version = found.map_err(by_hand)?;
     println!("Rust {version} by Debian, {}", said_by("wine", "--version")?);
     Ok(())
+}
+
+/// Their release, if they are as they should be.
+fn fit() -> Result<String, String> {
+    let missing = missing()?;
+    if !missing.is_empty() {
+        return Err(format!("packages are missing: {}", missing.join(" ")));
+    }
+    let release = agreement(&releases()?)?;
+    if is_older(&release, OLDEST) {
+        return Err(format!("Debian's Rust is {release}, and {OLDEST} is needed"));
+    }
+    Ok(release)
+}
+
+/// Whether the first two numbers of a version are lower. What is no version is.
+fn is_older(version: &str, than: &str) -> bool {
+    let numbers = |text: &str| -> Option<(u32, u32)> {
+        let mut numbers = text.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    numbers(version) < numbers(than)
 }
 
 fn missing() -> Result<Vec<&'static str>, String> {
@@ -125,6 +149,16 @@ mod tests {
         let removed = all.replace("wine64 installed", "wine64 config-files");
         assert_eq!(absent(&removed), ["wine64"]);
         assert_eq!(absent(""), PACKAGES);
+    }
+
+    #[test]
+    fn what_is_too_old() {
+        for (version, older) in
+            [("1.85", true), ("1.94", true), ("1.95", false), ("1.100", false), ("2.0", false)]
+        {
+            assert_eq!(is_older(version, "1.95"), older, "{version}");
+        }
+        assert!(is_older("nonsense", OLDEST) && !is_older(OLDEST, OLDEST));
     }
 
     #[test]
