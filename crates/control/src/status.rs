@@ -236,8 +236,33 @@ pub struct Daemon {
     pub memory_locked: String,
     /// `granted`, or why system calls are not filtered.
     pub system_call_filter: String,
+    /// `granted`: the system takes a VIP off when its lifetime is over, should keeper and brain both be killed. `off`: it has
+    /// none, since the configuration says so. Else what to reckon with. Empty: an older version does not say.
+    #[serde(default)]
+    pub lease: String,
     /// How late the heartbeat thread woke up for its timers.
     pub lateness: Lateness,
+}
+
+impl Daemon {
+    /// What the machine does not grant, each once, in words.
+    #[must_use]
+    pub fn not_granted(&self) -> Vec<&str> {
+        let grants = [
+            &self.real_time,
+            &self.keeper_real_time,
+            &self.memory_locked,
+            &self.system_call_filter,
+            &self.lease,
+        ];
+        let mut refused: Vec<&str> = grants
+            .into_iter()
+            .map(String::as_str)
+            .filter(|state| !["granted", "off", ""].contains(state))
+            .collect();
+        refused.dedup();
+        refused
+    }
 }
 
 /// How late timers were, in microseconds.
@@ -331,6 +356,7 @@ mod tests {
                 keeper_real_time: "granted".into(),
                 memory_locked: "granted".into(),
                 system_call_filter: "granted".into(),
+                lease: "granted".into(),
                 lateness: Lateness { wakeups: 10, p50_us: 50, p999_us: 120, max_us: 130 },
             },
             counters: Counters {
@@ -351,7 +377,7 @@ mod tests {
             r#""groups":[{"name":"web","role":"active","active_node":"alpha","term":3,"since":"2026-01-01T00:00:00Z","#,
             r#""reason":"bravo silent, 192.0.2.100 not answered","vips":[{"address":"192.0.2.100/24","interface":"eth0","mounted":true}]}],"#,
             r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"config_digest":"00000000000000ff","user":"vipdrift","#,
-            r#""real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted","#,
+            r#""real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted","lease":"granted","#,
             r#""lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},"#,
             r#""counters":{"heartbeats_sent":0,"heartbeats_heard":0,"datagrams_rejected":{"bad_mac":2},"frames_rejected":0,"#,
             r#""probes_sent":0,"probe_answers":0,"announcements_sent":0,"conflicts":0,"late":0,"send_errors":0,"#,

@@ -194,6 +194,7 @@ pub(crate) fn status() -> Status {
             keeper_real_time: "granted".into(),
             memory_locked: "granted".into(),
             system_call_filter: "refused".into(),
+            lease: "granted".into(),
             lateness: Lateness::default(),
         },
         counters: Counters::default(),

@@ -91,7 +91,7 @@ fn accepted(config: &Config, text: &str) {
 /// A node begins its life with this.
 fn live(resolved: &Resolved, start: Start) {
     let keys = Keys::new("edge", b"0123456789abcdef", None);
-    let mut node = Node::new(resolved.node_config(keys), 1, start, BEGIN);
+    let mut node = Node::new(resolved.node_config(keys, Duration::ZERO), 1, start, BEGIN);
     let mut now = BEGIN;
     for _ in 0..20 {
         while node.poll_action().is_some() {}

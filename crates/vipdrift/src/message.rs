@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) keeper_pid: u32,
     /// `granted`, or why the keeper has no real-time priority.
     pub(crate) keeper_real_time: String,
+    /// What is known of the lifetimes of addresses when the keeper begins; see [`ToBrain::Lease`].
+    pub(crate) lease: String,
     /// The user to become if the keeper is root: name, user id, group id. Looked up once, by the keeper at its start: a
     /// new brain has no time to wait for a name service.
     pub(crate) account: Option<(String, u32, u32)>,
@@ -108,6 +110,8 @@ pub(crate) enum ToBrain {
         /// About how long.
         missing: Duration,
     },
+    /// What the keeper has found out of the lifetimes of addresses, for the status: `granted`, or what to reckon with.
+    Lease(String),
     /// The keeper is at work: said several times within every lease.
     Alive,
     /// Release everything and exit.

@@ -24,6 +24,8 @@ const STAND_INS: &str = "drive_c/stand-ins";
 const SYSTEM: &str = "drive_c/windows/system32";
 /// Without its .NET, browser and menus, which ask to be installed.
 const OVERRIDES: &str = "mscoree,mshtml=;winemenubuilder.exe,winedbg.exe=";
+/// Wine has a driver for frames always, Windows only where somebody has installed one.
+const DRIVER: &str = "wpcap";
 
 /// The template that prefixes are made of, as `cargo xtask cross-check` names it to its tests.
 ///
@@ -109,7 +111,7 @@ impl WineHost {
         }
         let prefix = self.prefix();
         let mut registry = File::options().append(true).open(prefix.join("user.reg"))?;
-        write!(registry, "\n[Software\\\\Wine\\\\DllOverrides]\n")?;
+        write!(registry, "\n[Software\\\\Wine\\\\DllOverrides]\n\"{DRIVER}\"=\"\"\n")?;
         for entry in fs::read_dir(stand_ins)? {
             let dll = entry?.path();
             let (Some(file), Some(name)) = (dll.file_name(), dll.file_stem()) else { continue };
@@ -142,6 +144,13 @@ impl WineHost {
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.tool("wine");
         command.arg(program);
+        command
+    }
+
+    /// The same, on a Windows that has Npcap.
+    pub fn command_with_driver(&self, program: &Path) -> Command {
+        let mut command = self.command(program);
+        command.env("WINEDLLOVERRIDES", format!("{OVERRIDES};{DRIVER}=b"));
         command
     }
 

@@ -18,6 +18,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::links::Link;
 use super::netlink::{Part, Requests, attributes, number};
 
+/// Whether the system takes an address off when its lifetime is over: it does (ip-address(8), `valid_lft`).
+pub const LIFETIMES_END: Option<bool> = Some(true);
+
 /// An address that the kernel has on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use super::socket::{BUFFER, nothing_now, receive_from, widen_buffers};
 
-/// What this system adds to the time that an answer takes.
-pub const ANSWERS_WITHIN: Duration = Duration::ZERO;
-
 /// What a [`FrameSocket`] hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
@@ -54,6 +51,12 @@ pub struct FrameSocket {
 const PER_CALL: usize = 64;
 
 impl FrameSocket {
+    /// Prepares for these interfaces. Nothing is to be done here, where a socket is for all of them. Answers what this system adds to
+    /// the time that an answer takes: nothing.
+    pub fn attend(&mut self, _kind: FrameKind, _interfaces: &[u32]) -> Duration {
+        Duration::ZERO
+    }
+
     /// Opens it. It hears nothing but `kind` from its first moment on: the kernel filters.
     ///
     /// # Errors

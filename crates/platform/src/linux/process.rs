@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -43,6 +44,9 @@ pub enum Error {
 pub fn this_program() -> io::Result<PathBuf> {
     Ok(PathBuf::from("/proc/self/exe"))
 }
+
+/// What takes the place of a program is there as soon as a new child.
+pub const SUCCESSOR_NEEDS: Option<Duration> = None;
 
 /// Gives this process another name for ps(1) than that of its program, 15 bytes at most.
 pub fn rename(name: &str) {
@@ -91,6 +95,14 @@ pub fn spawn(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> R
             Err(Error::Watch(error))
         }
     }
+}
+
+/// As [`spawn`]: here a child takes from itself what it is not to have.
+///
+/// # Errors
+/// As there.
+pub fn spawn_confined(program: &Path, args: &[OsString], inherit: &[BorrowedFd<'_>]) -> Result<Child, Error> {
+    spawn(program, args, inherit)
 }
 
 /// What is left to the program that comes in the place of this one.

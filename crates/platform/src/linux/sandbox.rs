@@ -7,6 +7,9 @@ use nix::unistd::{Gid, Uid, User, getegid, geteuid, setgroups, setresgid, setres
 
 use super::system_calls;
 
+/// Whether part of it can only be taken by the parent, when it [starts](super::process::spawn_confined) the child.
+pub const BY_PARENT: bool = false;
+
 /// Why privileges or system calls could not be given up. Go no further: the process may still have privileges.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -35,6 +35,9 @@ use super::{inet, tables};
 /// An address cannot be mounted that another machine still has: duplicate address detection takes it off again.
 pub const BESIDE_A_HOLDER: bool = false;
 
+/// Whether the system takes an address off when its lifetime is over: documented nowhere.
+pub const LIFETIMES_END: Option<bool> = None;
+
 /// An address that the system has on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {

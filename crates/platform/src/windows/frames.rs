@@ -63,11 +63,16 @@
 //!
 //! Frames of others. The core does not hear a rival's announcement or its questions, learns no neighbours as references
 //! (gateways it does), and notices another holder only by asking (verification, routine questions) and when Windows itself
-//! calls the address a duplicate, see [`addresses`](super::addresses). With a driver such as Npcap (`wpcap.dll`) all of
-//! this could be as on Linux: [`FrameSocket::open`] would open it and [`FrameSocket::send_many`] hand it the frames as
-//! they are. It is not built.
+//! calls the address a duplicate, see [`addresses`](super::addresses).
+//!
+//! # With a driver
+//!
+//! Where Npcap is installed, and lets this process use it, all of this is as on Linux: [`FrameSocket::attend`] opens the
+//! interfaces (`driver.rs`), and frames go out and come in as they are. It is all of them or none, since the core reckons
+//! with one time for answers. A driver that is taken away later has questions refused, never answered by silence.
 
 mod announce;
+mod driver;
 mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +83,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use announce::{Announcement, Announcer};
+use driver::Driver;
 pub(super) use translate::checksum;
 use translate::{Meaning, Question};
 
@@ -88,9 +94,9 @@ use super::poll::{Source, Waitable};
 use super::pool::Pool;
 use super::resolve::resolve;
 
-/// What this system adds to the time that an answer takes: a question passes through two threads and the system's own
-/// queues. Nobody has measured it yet; the selftest does.
-pub const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
+/// What this system adds to the time that an answer takes without a driver: a question passes through two threads and the
+/// system's own queues. Nobody has measured it yet; the selftest does.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a [`FrameSocket`] is for. On this system both kinds are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +149,7 @@ const SPARE: usize = 96;
 pub struct FrameSocket {
     inbox: Arc<Mailbox<(u32, Vec<u8>)>>,
     workshop: OnceLock<Workshop>,
+    driver: Option<Driver>,
 }
 
 /// What the first frame starts.
@@ -172,6 +179,14 @@ impl FrameSocket {
         Ok(OwnedHandle::from(event).into())
     }
 
+    /// Prepares for these interfaces, before anything is sent: with a driver, if there is one that has all of them. Blocking.
+    /// What a socket is for has to be said again, since one that was inherited does not know it. Answers what this system adds
+    /// to the time that an answer takes.
+    pub fn attend(&mut self, kind: FrameKind, interfaces: &[u32]) -> Duration {
+        self.driver = Driver::open(kind, interfaces, &self.inbox).ok();
+        if self.driver.is_some() { Duration::ZERO } else { ANSWERS_WITHIN }
+    }
+
     /// Does what one whole frame (Ethernet header included) says, on an interface.
     ///
     /// # Errors
@@ -188,7 +203,11 @@ impl FrameSocket {
     pub fn send_many(&self, frames: &[(u32, &[u8])]) -> Burst {
         let mut burst = Burst { sent: 0, refused: Vec::new() };
         for (position, (interface, frame)) in frames.iter().enumerate() {
-            match self.act(*interface, translate::meaning(frame)) {
+            let done = match &self.driver {
+                Some(driver) => driver.send(*interface, frame),
+                None => self.act(*interface, translate::meaning(frame)),
+            };
+            match done {
                 Ok(()) => burst.sent += 1,
                 Err(error) => burst.refused.push((position, error)),
             }
@@ -292,7 +311,7 @@ impl AsHandle for FrameSocket {
 impl From<OwnedHandle> for FrameSocket {
     /// Takes over the event of a socket opened by [`FrameSocket::open`], here or in the parent process.
     fn from(handle: OwnedHandle) -> Self {
-        Self { inbox: Arc::new(Mailbox::new(handle.into())), workshop: OnceLock::new() }
+        Self { inbox: Arc::new(Mailbox::new(handle.into())), workshop: OnceLock::new(), driver: None }
     }
 }
 

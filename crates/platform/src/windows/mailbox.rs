@@ -32,6 +32,13 @@ impl<T: PartialEq> Mailbox<T> {
         self.event.set();
     }
 
+    /// The same, unless so many wait already.
+    pub(super) fn put_if_room(&self, thing: T, most: usize) {
+        if self.lock().len() < most {
+            self.put(thing);
+        }
+    }
+
     pub(super) fn take(&self) -> Option<T> {
         let mut waiting = self.lock();
         let thing = waiting.pop_front();
@@ -70,5 +77,8 @@ mod tests {
         assert!(ready(&mailbox));
         assert_eq!(mailbox.take(), Some(2));
         assert!(!ready(&mailbox), "the same thing is not kept twice");
+        mailbox.put_if_room(1, 1);
+        mailbox.put_if_room(2, 1);
+        assert_eq!((mailbox.take(), mailbox.take()), (Some(1), None));
     }
 }

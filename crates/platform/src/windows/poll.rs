@@ -10,6 +10,7 @@ use std::net::UdpSocket;
 use std::os::windows::io::{AsSocket as _, BorrowedHandle, BorrowedSocket};
 
 pub use self::poller::{Poller, Ready};
+pub(super) use self::signals::has_console;
 pub use self::signals::{Signal, Signals, request};
 pub use self::timer::Timer;
 pub use self::wake::Wake;

@@ -5,15 +5,18 @@
 
 mod child;
 mod command_line;
+mod confined;
 mod group;
+mod handover;
+mod host;
 mod job;
 mod memory;
 mod start;
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     GetHandleInformation, HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation,
@@ -21,10 +24,12 @@ use windows_sys::Win32::Foundation::{
 
 pub use self::child::{Child, Exit, adopt, watch};
 pub use self::group::Group;
+pub use self::handover::{Handover, join};
+pub use self::host::host;
 pub(super) use self::job::Job;
 pub use self::memory::{inherited_bytes, memory_file, scratch_file};
-pub use self::start::spawn;
-use super::descriptor::{AsDescriptor, Borrowed, Number, Owned, number};
+pub use self::start::{spawn, spawn_confined};
+use super::descriptor::{Number, Owned};
 
 /// Why a process could not be started or its inheritance not made; nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -56,48 +61,15 @@ pub fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// What takes the place of a program needs longer than a new child: two processes begin, and files are looked through for
+/// viruses.
+pub const SUCCESSOR_NEEDS: Option<Duration> = Some(Duration::from_secs(10));
+
 /// Processes have no other name than that of their program here: does nothing.
 pub fn rename(_name: &str) {}
 
 /// A child ends with its parent here, by the job that it is in: does nothing.
 pub fn wake_when_orphaned() {}
-
-/// What is left to the program that comes in the place of this one.
-#[derive(Debug, Default)]
-pub struct Handover<'d> {
-    inherit: Vec<Borrowed<'d>>,
-}
-
-impl<'d> Handover<'d> {
-    /// Nothing so far.
-    ///
-    /// # Errors
-    /// None here.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self::default())
-    }
-
-    /// Adds something; under which number it will be found with [`inherited`].
-    ///
-    /// # Errors
-    /// None here.
-    pub fn add(&mut self, what: &'d (impl AsDescriptor + ?Sized)) -> io::Result<Number> {
-        self.inherit.push(what.as_descriptor());
-        Ok(number(what))
-    }
-
-    /// Would put another program in the place of this one, which no Windows can: answers that.
-    pub fn replace(self, program: &Path, _args: &[OsString]) -> Error {
-        drop(self.inherit);
-        Error::Start {
-            program: program.display().to_string(),
-            source: io::Error::new(
-                io::ErrorKind::Unsupported,
-                "Windows cannot put another program in the place of this one",
-            ),
-        }
-    }
-}
 
 /// Takes ownership of handle `number`, which the parent process handed over with [`spawn`]. Each can be taken once;
 /// handles that this process opened itself are refused.

@@ -3,12 +3,16 @@
 //! A process cannot become another user on Windows, and its token cannot be replaced. What it can give up by itself, for good:
 //! all privileges (AdjustTokenPrivileges, SE_PRIVILEGE_REMOVED) but the one to pass through folders, and its level of integrity,
 //! so that it may neither write to nor look into processes of the system and of administrators. It stays the same user, in the same
-//! groups, so files that are open to those stay so.
+//! groups, so files that are open to those stay so. The group of administrators is taken from it by whoever starts it
+//! ([`spawn_confined`](super::process::spawn_confined)).
 
 mod limits;
 mod token;
 
 use std::io;
+
+/// Whether part of it can only be taken by the parent, when it [starts](super::process::spawn_confined) the child.
+pub const BY_PARENT: bool = true;
 
 /// Why privileges or the right to start processes could not be given up. Go no further: the process may still have
 /// privileges.
@@ -97,7 +101,9 @@ pub fn drop_privileges(_account: Option<&Account>) -> Result<Dropped, Error> {
     token.lower_integrity().map_err(step("lower the level of integrity"))?;
     let privileges = token.privileges().map_err(step("read the privileges that are left"))?;
     let integrity = token.integrity().map_err(step("read the level of integrity"))?;
-    let user = format!("this user at {integrity} integrity, with {privileges} privileges");
+    let administrator = token.is_administrator().map_err(step("read the groups"))?;
+    let which = if administrator { "this user" } else { "this user, no administrator," };
+    let user = format!("{which} at {integrity} integrity, with {privileges} privileges");
     Ok(Dropped { user: Some(user), uid: 0, gid: 0 })
 }
 

@@ -10,8 +10,9 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{
-    GetTokenInformation, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, TOKEN_ACCESS_MASK,
-    TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    ACL, CreateWellKnownSid, GetSecurityDescriptorDacl, GetTokenInformation, PSECURITY_DESCRIPTOR,
+    SECURITY_ATTRIBUTES, SECURITY_MAX_SID_SIZE, TOKEN_ACCESS_MASK, TOKEN_INFORMATION_CLASS, TOKEN_QUERY,
+    TOKEN_USER, TokenUser, WELL_KNOWN_SID_TYPE,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
@@ -62,10 +63,16 @@ impl Descriptor {
         SECURITY_ATTRIBUTES { nLength: length, lpSecurityDescriptor: self.raw, bInheritHandle: 0 }
     }
 
+    /// Valid for as long as this is.
+    pub(super) fn raw(&self) -> PSECURITY_DESCRIPTOR {
+        self.raw
+    }
+
     /// Its list of who may do what. Valid for as long as this is.
-    #[cfg(test)]
-    pub(super) fn list(&self) -> io::Result<*const windows_sys::Win32::Security::ACL> {
-        use windows_sys::Win32::Security::GetSecurityDescriptorDacl;
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn list(&self) -> io::Result<*const ACL> {
         let (mut present, mut list, mut defaulted) = (0, ptr::null_mut(), 0);
         // SAFETY: the descriptor is valid; the system writes to the three variables only.
         let known = unsafe {
@@ -73,6 +80,21 @@ impl Descriptor {
         };
         if known == 0 { Err(io::Error::last_os_error()) } else { Ok(list) }
     }
+}
+
+/// An identifier in words of eight bytes, since the system keeps structures there.
+pub(super) type Sid = [u64; SECURITY_MAX_SID_SIZE.div_ceil(8) as usize];
+
+/// The identifier of a group that every Windows knows.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn well_known(kind: WELL_KNOWN_SID_TYPE) -> io::Result<Sid> {
+    let mut sid = Sid::default();
+    let mut length = SECURITY_MAX_SID_SIZE;
+    // SAFETY: address and length are those of `sid`; there is no domain.
+    let made = unsafe { CreateWellKnownSid(kind, ptr::null_mut(), sid.as_mut_ptr().cast(), &raw mut length) };
+    if made == 0 { Err(io::Error::last_os_error()) } else { Ok(sid) }
 }
 
 impl Drop for Descriptor {

@@ -90,6 +90,8 @@ pub(super) type Drilled = Result<Vec<Leg>, String>;
 pub(super) struct HeartReport {
     pub(super) snapshot: NodeSnapshot,
     pub(super) at: Timestamp,
+    /// What is known of the lifetimes of addresses.
+    pub(super) lease: String,
     pub(super) lateness: vipdrift_control::Lateness,
     pub(super) send_errors: u64,
     /// What an operator has drained here.
@@ -101,6 +103,8 @@ pub(super) struct HeartReport {
 /// What the heart is made of.
 pub(super) struct HeartParts {
     pub(super) node: Node,
+    /// What is known of the lifetimes of addresses.
+    pub(super) lease: String,
     pub(super) resolved: Resolved,
     pub(super) wires: Wires,
     pub(super) pipe: MessagePipe,
@@ -354,6 +358,7 @@ impl Heart {
                 self.parts.epoch = epoch;
                 self.handle(Event::ClockGap { missing });
             }
+            ToBrain::Lease(known) => self.parts.lease = known,
             ToBrain::Alive => {}
             ToBrain::Shutdown => self.handle(Event::Command(Command::Shutdown)),
             ToBrain::Examined { ticket, outcome } => {
@@ -472,6 +477,7 @@ impl Heart {
         HeartReport {
             snapshot: self.parts.node.snapshot(),
             at: now(),
+            lease: self.parts.lease.clone(),
             lateness: vipdrift_control::Lateness {
                 wakeups: self.late.count(),
                 p50_us: micros(self.late.quantile(500)),

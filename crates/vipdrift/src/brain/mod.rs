@@ -60,7 +60,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let pipe = MessagePipe::from(process::inherited(inherited.pipe).map_err(text)?);
     let config = config::parse(&setup.config_file, &setup.config_text).map_err(|error| error.to_string())?;
     let resolved = Resolved::new(&config, &setup.node).ok_or("no such node")?;
-    let wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
+    let mut wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
+    let answers_within = wires.attend(&resolved);
     let control = Listener::from(process::inherited(setup.descriptors.control).map_err(text)?);
     let runner = setup.descriptors.runner.map(process::inherited).transpose().map_err(text)?;
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
@@ -101,6 +102,13 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     };
     slow::start(slow, control)?;
     grants.filter();
+    if cfg!(windows) {
+        log.info(if answers_within.is_zero() {
+            "ARP and Neighbor Discovery go through Npcap"
+        } else {
+            "ARP and Neighbor Discovery go through the system's own calls: no Npcap, or it is not for this user"
+        });
+    }
     for degraded in grants.degraded() {
         log.warning(degraded);
     }
@@ -114,7 +122,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     };
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
-    let node_config = resolved.node_config(setup.secrets.keys(&config.cluster.name));
+    let node_config = resolved.node_config(setup.secrets.keys(&config.cluster.name), answers_within);
     let (seed, at) = (u64::from_ne_bytes(seed), now());
     let scribe = match &config.cluster.journal {
         Some(journal) if !files.is_empty() => {
@@ -133,6 +141,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let node = Node::new(node_config, seed, start, at);
     let parts = HeartParts {
         node,
+        lease: setup.lease,
         resolved,
         wires,
         pipe,

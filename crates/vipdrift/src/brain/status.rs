@@ -73,6 +73,7 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
             keeper_real_time: parts.keeper_real_time.clone(),
             memory_locked: parts.grants.memory_locked.clone(),
             system_call_filter: parts.grants.filter(),
+            lease: report.lease.clone(),
             lateness: report.lateness,
         },
         counters: counters(parts, report),

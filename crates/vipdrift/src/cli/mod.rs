@@ -187,6 +187,8 @@ enum Command {
     #[command(hide = true)]
     Brain { setup: Number, life: Number, pipe: Number },
     #[command(hide = true)]
+    Rehearse,
+    #[command(hide = true)]
     Examine { question: Number, answer: Number },
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
@@ -222,6 +224,9 @@ struct Run {
     state_dir: Option<PathBuf>,
     #[arg(long, hide = true)]
     succession: Option<Number>,
+    #[cfg(windows)]
+    #[arg(long, hide = true)]
+    host: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -331,6 +336,10 @@ pub(crate) fn main() -> ExitCode {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),
         },
+        Command::Rehearse => match vipdrift_platform::sandbox::drop_privileges(None) {
+            Ok(_) => DONE,
+            Err(why) => fail(NOT_DONE, &why.to_string()),
+        },
         Command::Examine { question, answer } => {
             if keeper::examination::run(question, answer) {
                 DONE
@@ -361,12 +370,32 @@ fn run(args: Run) -> u8 {
         state_folder: args.state_dir.unwrap_or_else(place::state),
         succession: args.succession,
     };
+    #[cfg(windows)]
+    match args.host {
+        Some(place) => {
+            if let Err(error) = vipdrift_platform::process::join(&place) {
+                return fail(NOT_DONE, &error.to_string());
+            }
+        }
+        None => return hosted(&options),
+    }
     match keeper::run(&options) {
         Ok(true) => DONE,
         Ok(false) => fail(NOT_DONE, "not every VIP could be released; see the log above"),
         Err(NotStarted::Refused(why)) => refused(&why),
         Err(error @ NotStarted::Usage(_)) => fail(USAGE, &error.to_string()),
         Err(error @ NotStarted::Machine(_)) => fail(NOT_DONE, &error.to_string()),
+    }
+}
+
+/// The keeper in a process of its own, so that another can take its place while this one stays.
+#[cfg(windows)]
+fn hosted(options: &keeper::Options) -> u8 {
+    use vipdrift_platform::process::{Exit, host};
+    match host(&options.arguments()) {
+        Ok(Exit::Code(code)) => u8::try_from(code).unwrap_or(NOT_DONE),
+        Ok(Exit::Signal(_)) => NOT_DONE,
+        Err(error) => fail(NOT_DONE, &error.to_string()),
     }
 }
 

@@ -53,11 +53,7 @@ pub(crate) fn status(status: &Status) -> String {
             let _ = writeln!(out, "  {count} datagrams {what}");
         }
     }
-    let daemon = &status.daemon;
-    let grants =
-        [&daemon.real_time, &daemon.keeper_real_time, &daemon.memory_locked, &daemon.system_call_filter];
-    let mut degraded: Vec<_> = grants.into_iter().filter(|state| *state != "granted").collect();
-    degraded.dedup();
+    let degraded = status.daemon.not_granted();
     if !degraded.is_empty() {
         out.push('\n');
         for why in degraded {
@@ -263,6 +259,7 @@ mod tests {
                 keeper_real_time: "real-time scheduling refused: no".into(),
                 memory_locked: granted(),
                 system_call_filter: granted(),
+                lease: granted(),
                 lateness: Lateness::default(),
             },
             counters: Counters {

@@ -430,11 +430,8 @@ pub(super) fn plain_name(text: &str) -> Result<(), String> {
 /// names with spaces, by descriptions, by `{GUID}` and by MAC address.
 fn interface_name(text: &str) -> Result<(), String> {
     // NDIS: descriptions and aliases have at most 256 characters.
-    if text.trim().is_empty() || text.chars().count() > 256 || text == "." || text == ".." {
-        return Err("an interface name has 1 to 256 characters".into());
-    }
-    if text.contains('/') && !text.contains(' ') || text.contains(char::is_control) {
-        return Err("an interface name has no `/`".into());
+    if text.trim().is_empty() || text.chars().count() > 256 || text.contains(char::is_control) {
+        return Err("an interface name has 1 to 256 characters, none of which controls a terminal".into());
     }
     Ok(())
 }

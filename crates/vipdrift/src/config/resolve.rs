@@ -176,14 +176,16 @@ impl Resolved {
     }
 
     /// What the core decides by.
-    pub(crate) fn node_config(&self, keys: Keys) -> NodeConfig {
+    ///
+    /// `answers_within`: what the system adds to the time that an answer takes.
+    pub(crate) fn node_config(&self, keys: Keys, answers_within: Duration) -> NodeConfig {
         NodeConfig {
             name: self.name.clone(),
             id: NodeId::of(&self.name),
             keys,
             outline: self.outline.clone(),
             heartbeat: self.heartbeat,
-            answers_within: vipdrift_platform::frames::ANSWERS_WITHIN,
+            answers_within,
             dead_after: self.dead_after,
             lease: self.lease,
             hold: HOLD,

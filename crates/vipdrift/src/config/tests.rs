@@ -175,7 +175,7 @@ const CASES: &[Case] = &[
     ("addresses = [\"192.0.2.12\"]", "adresses = [\"192.0.2.12\"]", "13:1", "unknown key `adresses`", "not a key of [[node]]", "did you mean `addresses`?"),
     ("interfaces = { lan = \"ens3\" }", "interfaces = { lna = \"ens3\" }", "12:8", "node `bravo` does not say which interface is `lan`", "needed by group `web`", "it has `lna`: did you mean `lan`?"),
     ("interfaces = { lan = \"ens3\" }", "", "12:8", "node `bravo` does not say which interface is `lan`", "a logical name, since node `alpha` defines it", "add interfaces = { lan = \"eth0\" } to it"),
-    ("interfaces = { lan = \"ens3\" }", "interfaces = { lan = \"a/b\" }", "14:22", "`a/b` is not the name of an interface", "no `/`", ""),
+    ("interfaces = { lan = \"ens3\" }", "interfaces = { lan = \" \" }", "14:22", "` ` is not the name of an interface", "1 to 256 characters", ""),
     ("name = \"bravo\"", "name = \"bravo\"\nweight = 0", "13:10", "`weight` of [[node]] is out of range", "expected 1 to 100", ""),
     ("name = \"bravo\"", "name = \"bravo\"\nweight = \"2\"", "13:10", "`weight` has the wrong type", "expected a whole number, found a string", ""),
     // [[group]]

@@ -50,7 +50,7 @@ fn keys() -> Keys {
 fn birth(name: &str, seed: u64, start: Start, at: Timestamp) -> Birth {
     let config = config::parse("vipdrift.toml", CONFIG).expect("a good configuration");
     let resolved = Resolved::new(&config, name).expect("a node");
-    Birth { config: resolved.node_config(keys()), seed, start, at }
+    Birth { config: resolved.node_config(keys(), Duration::ZERO), seed, start, at }
 }
 
 fn facts(last: u8) -> LinkFacts {
@@ -543,7 +543,7 @@ fn the_state_of_a_node_with_many_groups_fits() {
         text += &format!("[[group]]\nname = \"g{number}\"\ninterface = \"eth0\"\nvips = [\"{vip}\"]\n");
     }
     let config = config::parse("vipdrift.toml", &text).expect("a good configuration");
-    let config = Resolved::new(&config, "alpha").expect("a node").node_config(keys());
+    let config = Resolved::new(&config, "alpha").expect("a node").node_config(keys(), Duration::ZERO);
     let now = Timestamp::from_nanos(1_000_000_000);
     let mut node = Node::new(config, 1, Start::Fresh { drained: Drained::default() }, now);
     while node.poll_action().is_some() {}

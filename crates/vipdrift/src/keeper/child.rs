@@ -44,7 +44,7 @@ pub(crate) enum Heard {
 }
 
 impl Brain {
-    /// Starts one.
+    /// Starts one; `confined`: with less than this process has.
     ///
     /// # Errors
     /// No process, memory or descriptors; nothing is left behind.
@@ -52,6 +52,7 @@ impl Brain {
         setup: &Owned,
         life: &Life,
         sockets: &Sockets,
+        confined: bool,
         now: Timestamp,
     ) -> Result<Self, String> {
         let (ours, theirs) = pipe::pair().map_err(|error| format!("cannot make a pipe: {error}"))?;
@@ -59,9 +60,10 @@ impl Brain {
         let mut inherit = sockets.inherited();
         inherit.extend([setup.as_descriptor(), life.as_descriptor(), theirs.as_descriptor()]);
         let args = ["brain".into(), argument(setup), argument(&life), argument(&theirs)];
-        let child = process::this_program()
-            .map_err(|error| format!("cannot find this program: {error}"))
-            .and_then(|program| process::spawn(&program, &args, &inherit).map_err(|e| e.to_string()))?;
+        let program =
+            process::this_program().map_err(|error| format!("cannot find this program: {error}"))?;
+        let spawn = if confined { process::spawn_confined } else { process::spawn };
+        let child = spawn(&program, &args, &inherit).map_err(|error| error.to_string())?;
         Ok(Self {
             child,
             pipe: ours,

@@ -23,7 +23,7 @@ use crate::config::{self, Resolved, Secrets};
 use crate::message::encode;
 
 /// What two versions leave each other ([`super::succession::Succession`] and this file): a new number whenever either changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Longer takes no machine that works.
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -2,9 +2,11 @@
 //! and only VIPs of the configuration.
 
 mod child;
+mod confinement;
 mod driver;
 pub(crate) mod examination;
 mod hands;
+mod lifetimes;
 mod names;
 pub(crate) mod network;
 mod routes;
@@ -13,6 +15,7 @@ pub(crate) mod sockets;
 mod succession;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +30,7 @@ use vipdrift_platform::{privileges, process, realtime};
 
 use self::driver::{Driver, Parts, now};
 use self::hands::Hands;
+use self::lifetimes::Lifetimes;
 use self::names::Names;
 use self::network::{Network, Survey};
 use self::runner::Runner;
@@ -54,6 +58,21 @@ pub(crate) struct Options {
     pub(crate) state_folder: PathBuf,
     /// Descriptor of what an earlier program in this process has left.
     pub(crate) succession: Option<Number>,
+}
+
+impl Options {
+    /// The command line that says the same, without what an earlier program has left.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["run".into(), "--config".into(), self.config.clone().into()];
+        if let Some(node) = &self.node {
+            args.extend(["--node".into(), node.into()]);
+        }
+        if let Some(socket) = &self.socket {
+            args.extend(["--socket".into(), socket.into()]);
+        }
+        args.extend(["--state-dir".into(), self.state_folder.clone().into()]);
+        args
+    }
 }
 
 /// Why the daemon did not start.
@@ -205,6 +224,10 @@ fn prepare(
     let roles = left.as_ref().and_then(|left| left.roles);
     let runner = Runner::prepare(config, &resolved, &names, roles, &mut sockets, &log)
         .map_err(|error| machine(error, "free some memory"))?;
+    let confined = left.as_ref().map_or_else(|| confinement::try_out(&log), |left| left.confined);
+    let lifetimes = Lifetimes::start(&resolved).map_err(|error| {
+        machine(format!("cannot wait for events: {error}"), "raise the limit of open files")
+    })?;
     let setup = Setup {
         config_file: options.config.display().to_string(),
         config_text: loaded.text.clone(),
@@ -212,6 +235,7 @@ fn prepare(
         node: name,
         keeper_pid: std::process::id(),
         keeper_real_time,
+        lease: lifetimes.known(),
         account,
         descriptors: sockets.descriptors(),
     };
@@ -243,6 +267,8 @@ fn prepare(
         resolved,
         sockets,
         hands,
+        lifetimes,
+        confined,
         signals,
         setup,
         drained,

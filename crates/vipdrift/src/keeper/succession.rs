@@ -3,7 +3,6 @@
 //! binary. What cannot begin so goes back to what was.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -45,6 +44,8 @@ pub(crate) struct Succession {
     pub(super) roles: Option<Number>,
     /// Whom either configuration names.
     pub(super) names: Names,
+    /// Brains are started with less than their keeper has.
+    pub(super) confined: bool,
 }
 
 impl Succession {
@@ -74,14 +75,7 @@ impl Succession {
         let left = encode(&Self { roles, ..self.clone() });
         let file = process::memory_file(c"vipdrift-succession", &left).map_err(|error| error.to_string())?;
         let number = handover.add(&file).map_err(text)?;
-        let mut args: Vec<OsString> = vec!["run".into(), "--config".into(), options.config.clone().into()];
-        if let Some(node) = &options.node {
-            args.extend(["--node".into(), node.into()]);
-        }
-        if let Some(socket) = &options.socket {
-            args.extend(["--socket".into(), socket.into()]);
-        }
-        args.extend(["--state-dir".into(), options.state_folder.clone().into()]);
+        let mut args = options.arguments();
         args.extend(["--succession".into(), number.to_string().into()]);
         let program = program.map_or_else(process::this_program, |program| Ok(program.to_owned()));
         Ok(handover.replace(&program.map_err(text)?, &args).to_string())
@@ -160,6 +154,7 @@ mod tests {
             runner: None,
             roles: None,
             names: Names::default(),
+            confined: false,
         }
     }
 

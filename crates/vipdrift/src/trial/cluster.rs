@@ -42,6 +42,8 @@ pub struct Options {
     pub windows: Option<(PathBuf, Vec<usize>)>,
     /// How Windows behaves there.
     pub habits: Habits,
+    /// There is Npcap.
+    pub driver: bool,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Options {
             start: true,
             windows: None,
             habits: Habits::default(),
+            driver: false,
         }
     }
 }
@@ -143,7 +146,7 @@ impl Cluster {
             fs::create_dir_all(own.join("state")).map_err(file(name))?;
             let windows = match &options.windows {
                 Some((program, positions)) if positions.contains(&index) => {
-                    Some(Windows::on(&host, program, options.habits)?)
+                    Some(Windows::on(&host, program, options.habits, options.driver)?)
                 }
                 _ => None,
             };
@@ -468,7 +471,7 @@ impl Cluster {
                     .copied()
                     .ok_or_else(|| TrialError::Said { text: format!("no {word}") })
             };
-            return Ok((one("run")?, one("brain")?));
+            return Ok((one("keeper")?, one("brain")?));
         }
         let daemon = self.status(index)?.daemon;
         let pid = |pid: u32| i32::try_from(pid).unwrap_or(i32::MAX);
@@ -486,10 +489,13 @@ impl Cluster {
     /// # Errors
     /// The daemon's silence.
     pub fn stop(&self, index: usize) -> Result<(), TrialError> {
+        if let Some(windows) = &self.nodes[index].windows {
+            // What a Windows program hears of it is Ctrl-C; the host passes it on.
+            windows.pids("host").iter().for_each(|host| self.signal(*host, Signal::SIGINT));
+            return Ok(());
+        }
         let (keeper, _) = self.pids(index)?;
-        // What a Windows program hears of it is Ctrl-C.
-        let signal = if self.nodes[index].windows.is_some() { Signal::SIGINT } else { Signal::SIGTERM };
-        self.signal(keeper, signal);
+        self.signal(keeper, Signal::SIGTERM);
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub struct Windows {
     wine: WineHost,
     _agent: Agent,
     program: PathBuf,
+    /// There is Npcap.
+    driver: bool,
 }
 
 /// What a program said before it ended, and whether all was well.
@@ -38,10 +40,10 @@ impl Windows {
     ///
     /// # Errors
     /// As [`TrialError`] says.
-    pub fn on(host: &Host, program: &Path, habits: Habits) -> Result<Self, TrialError> {
+    pub fn on(host: &Host, program: &Path, habits: Habits, driver: bool) -> Result<Self, TrialError> {
         let agent = host.wine_agent(habits)?;
         let wine = host.wine(&template()?)?;
-        Ok(Self { wine, _agent: agent, program: program.to_owned() })
+        Ok(Self { wine, _agent: agent, program: program.to_owned(), driver })
     }
 
     /// Wine on the machine.
@@ -61,7 +63,11 @@ impl Windows {
     /// # Errors
     /// As [`TrialError`] says.
     pub fn start(&self, args: &[&str]) -> Result<Process, TrialError> {
-        let mut command = self.wine.command(&self.program);
+        let mut command = if self.driver {
+            self.wine.command_with_driver(&self.program)
+        } else {
+            self.wine.command(&self.program)
+        };
         command.args(args);
         Ok(self.wine.host().spawn(command)?)
     }
@@ -92,12 +98,20 @@ impl Windows {
         serde_json::from_str(&said.text).map_err(|_| TrialError::Said { text: said.text })
     }
 
-    /// Linux's ids of the program's processes that were started with this word: `run` is the keeper.
+    /// Linux's ids of the program's processes of this kind: `host`, `keeper`, `brain`, `runner`.
     #[must_use]
-    pub fn pids(&self, word: &str) -> Vec<i32> {
+    pub fn pids(&self, kind: &str) -> Vec<i32> {
         let started_so = |pid: &i32| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).nth(1) == Some(word.as_bytes())
+            let mut words = line.split(|byte| *byte == 0).skip(1);
+            let is = match words.next() {
+                // The keeper is told who its host is.
+                Some(b"run" | b"service") if words.any(|word| word == b"--host") => &b"keeper"[..],
+                Some(b"run" | b"service") => &b"host"[..],
+                Some(first) => first,
+                None => return false,
+            };
+            is == kind.as_bytes()
         };
         self.wine.pids(PROGRAM).into_iter().filter(started_so).collect()
     }

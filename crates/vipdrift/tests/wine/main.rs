@@ -4,11 +4,13 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod changes;
 mod mistakes;
 mod pairs;
 mod service;
 mod support;
 
+use changes::*;
 use mistakes::*;
 use pairs::*;
 use service::*;
@@ -16,8 +18,13 @@ use service::*;
 vipdrift_lab::tests![
     a_pair_keeps_the_vip_and_drifts,
     a_mixed_pair_keeps_the_vip_and_drifts,
+    a_pair_with_npcap_keeps_the_vip_and_drifts,
     killed_brain_and_the_vip_is_with_one_node,
     killed_keeper_takes_its_brain_along_and_what_is_left_goes_at_the_next_start,
+    a_killed_host_takes_keeper_and_brain_along,
+    a_reload_adds_a_vip_and_drops_none,
+    a_hook_outlives_the_keeper_that_began_it,
+    a_restart_takes_the_program_from_its_file_and_moves_nothing,
     without_the_stand_in_nothing_is_mounted,
     mistakes_are_one_clear_error,
     a_second_daemon_leaves_the_first_alone,

@@ -76,6 +76,11 @@ pub(crate) fn commands_for_people_work() {
         said.text
     };
     assert!(done(&["status"]).contains("web"));
+    wait(&cluster, "lifetimes were tried, and end", |cluster| {
+        cluster.status(at).is_ok_and(|status| status.daemon.lease == "granted")
+    });
+    let user = cluster.status(at).unwrap().daemon.user;
+    assert!(user.contains("no administrator") && user.ends_with("with 0 privileges"), "{user}");
     assert!(done(&["why", "web"]).contains("standby -> active"));
     assert!(done(&["events", "--last", "5"]).contains("active"));
     assert!(done(&["switchover", "web"]).contains("web"));

@@ -35,6 +35,19 @@ pub(crate) fn a_mixed_pair_keeps_the_vip_and_drifts() {
     }
 }
 
+/// Where a driver is installed, frames go out and come in as they are.
+pub(crate) fn a_pair_with_npcap_keeps_the_vip_and_drifts() {
+    let mut cluster = with(&[0, 1], |options| options.driver = true);
+    for kind in FAULTS {
+        fault(&mut cluster, "exe pair with Npcap", kind);
+    }
+    for node in &cluster.nodes {
+        let lines = node.process.as_ref().unwrap().lines();
+        let said = |what: &str| lines.iter().any(|line| line.text.contains(what));
+        assert!(said("go through Npcap") && !said("own calls"), "{}", cluster.describe());
+    }
+}
+
 pub(crate) fn killed_brain_and_the_vip_is_with_one_node() {
     let cluster = pair(&[0, 1]);
     let at = holder(&cluster);
@@ -47,7 +60,7 @@ pub(crate) fn killed_brain_and_the_vip_is_with_one_node() {
         cluster.holder(WEB[0]).is_some_and(|now| now != at) || pids.iter().any(|pid| *pid != brain)
     });
     wait(&cluster, "one holder, and all agree", |cluster| cluster.wait_settled().is_ok());
-    assert_eq!(windows(&cluster, at).pids("run"), [keeper], "the keeper has lived on");
+    assert_eq!(windows(&cluster, at).pids("keeper"), [keeper], "the keeper has lived on");
     let timeline = cluster.lab.observer().timeline();
     for vip in WEB {
         assert_eq!(timeline.two_holders(vip, killed), Duration::ZERO, "{vip}");
@@ -60,6 +73,11 @@ pub(crate) fn killed_keeper_takes_its_brain_along_and_what_is_left_goes_at_the_n
     let mut cluster = with(&[0, 1], |options| options.habits.counts_down = false);
     let at = holder(&cluster);
     let (keeper, _) = cluster.pids(at).unwrap();
+    // It has found that out by itself, and says so.
+    wait(&cluster, "the status says what to reckon with", |cluster| {
+        let lease = cluster.status(at).map(|status| status.daemon.lease).unwrap_or_default();
+        lease.contains("does not take IPv4 and IPv6 addresses off when their lifetime is over")
+    });
     windows(&cluster, at).wine().kill(keeper, Signal::SIGKILL).unwrap();
     wait(&cluster, "the brain ends with its keeper", |cluster| windows(cluster, at).pids("brain").is_empty());
     cluster.reap(at, Duration::from_secs(10));

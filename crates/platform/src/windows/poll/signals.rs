@@ -6,7 +6,7 @@ use std::os::windows::io::AsHandle as _;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use windows_sys::Win32::System::Console::{
-    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, GetConsoleCP,
     SetConsoleCtrlHandler,
 };
 
@@ -35,6 +35,8 @@ pub struct Signals {
 #[derive(Debug)]
 struct Inbox {
     wanted: Vec<Signal>,
+    /// Gets what the console says, too.
+    console: bool,
     waiting: Mutex<VecDeque<Signal>>,
     event: Event,
 }
@@ -62,9 +64,26 @@ impl Signals {
     /// # Errors
     /// No handles or memory left, or the console cannot be listened to; nothing has changed then.
     pub fn block_and_open(signals: &[Signal]) -> io::Result<Self> {
+        Self::open(signals, true)
+    }
+
+    /// The same for whoever has a child do the work: what the console says has no effect if that is on the same console, and
+    /// hears it itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub(in super::super) fn for_child(signals: &[Signal]) -> io::Result<Self> {
+        Self::open(signals, !has_console())
+    }
+
+    fn open(signals: &[Signal], console: bool) -> io::Result<Self> {
         static HANDLER: Once = Once::new();
-        let inbox =
-            Arc::new(Inbox { wanted: signals.to_vec(), waiting: Mutex::default(), event: Event::new()? });
+        let inbox = Arc::new(Inbox {
+            wanted: signals.to_vec(),
+            console,
+            waiting: Mutex::default(),
+            event: Event::new()?,
+        });
         let mut listens = Ok(());
         HANDLER.call_once(|| {
             // SAFETY: the handler lives as long as the program, and may be called on any thread.
@@ -103,6 +122,12 @@ impl Signals {
     }
 }
 
+/// Whether this process is on a console; the children that it starts are on the same one.
+pub(in super::super) fn has_console() -> bool {
+    // SAFETY: takes no pointer.
+    unsafe { GetConsoleCP() != 0 }
+}
+
 impl Inbox {
     fn put(&self, signal: Signal) {
         let mut waiting = lock(&self.waiting);
@@ -126,19 +151,19 @@ impl Waitable for Signals {
 pub fn request(signal: Signal) {
     // One lock, or whoever opens meanwhile would miss it.
     let mut desk = lock(&DESK);
-    if !desk.deliver(signal) && !desk.early.contains(&signal) {
+    if !desk.deliver(signal, false) && !desk.early.contains(&signal) {
         desk.early.push(signal);
     }
 }
 
 impl Desk {
     /// Whether somebody reads it.
-    fn deliver(&self, signal: Signal) -> bool {
+    fn deliver(&self, signal: Signal, console: bool) -> bool {
         let inboxes: Vec<_> = self
             .inboxes
             .iter()
             .filter_map(Weak::upgrade)
-            .filter(|inbox| inbox.wanted.contains(&signal))
+            .filter(|inbox| inbox.wanted.contains(&signal) && (inbox.console || !console))
             .collect();
         inboxes.iter().for_each(|inbox| inbox.put(signal));
         !inboxes.is_empty()
@@ -155,7 +180,7 @@ unsafe extern "system" fn on_console(event: u32) -> i32 {
         _ => return 0,
     };
     let desk = lock(&DESK);
-    let heard = desk.deliver(signal) || desk.blocked.contains(&signal);
+    let heard = desk.deliver(signal, true) || desk.blocked.contains(&signal);
     drop(desk);
     if heard && matches!(event, CTRL_CLOSE_EVENT | CTRL_SHUTDOWN_EVENT) {
         // The system ends the process as soon as this returns, or some seconds later: until then it may finish its work.

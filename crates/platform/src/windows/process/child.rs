@@ -1,14 +1,14 @@
 //! A process that was started, or is watched.
 
 use std::io;
-use std::os::windows::io::{AsHandle as _, AsRawHandle as _, FromRawHandle as _, OwnedHandle};
+use std::os::windows::io::{AsHandle as _, AsRawHandle, FromRawHandle as _, OwnedHandle, RawHandle};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::Threading::{
-    GetExitCodeProcess, OpenProcess, PROCESS_ACCESS_RIGHTS, PROCESS_QUERY_LIMITED_INFORMATION,
-    PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
+    GetExitCodeProcess, OpenProcess, PROCESS_ACCESS_RIGHTS, PROCESS_QUERY_INFORMATION, PROCESS_SYNCHRONIZE,
+    PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
 };
 
 use super::super::descriptor::{AsDescriptor, Borrowed, Owned};
@@ -35,13 +35,17 @@ pub struct Child {
     handle: OwnedHandle,
 }
 
-/// A child of this process that an earlier program in its place has started: to be reaped.
+/// A child that an earlier program in the place of this one has started: to be reaped.
 ///
 /// # Errors
-/// There is no such process.
+/// [`io::ErrorKind::NotFound`]: there is no such process, or what has the id now is no child of theirs. Others: not permitted.
 pub fn adopt(pid: u32) -> io::Result<Child> {
-    let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_TERMINATE;
-    Ok(Child { pid, handle: open(pid, access)? })
+    let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_INFORMATION | PROCESS_TERMINATE;
+    let handle = open(pid, access)?;
+    if !super::start::job()?.has(handle.as_raw_handle())? {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(Child { pid, handle })
 }
 
 /// A handle that means exactly this process and can be waited for: it is readable once it has ended. It need not be a
@@ -118,6 +122,12 @@ impl Child {
             return Err(io::Error::last_os_error());
         }
         Ok(Some(Exit::Code(code.cast_signed())))
+    }
+}
+
+impl AsRawHandle for Child {
+    fn as_raw_handle(&self) -> RawHandle {
+        self.handle.as_raw_handle()
     }
 }
 

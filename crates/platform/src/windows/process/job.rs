@@ -5,9 +5,9 @@ use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle, Ra
 use std::ptr;
 
 use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
-    TerminateJobObject,
+    AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT,
+    JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    JobObjectExtendedLimitInformation, SetInformationJobObject, TerminateJobObject,
 };
 
 /// A job. Its processes end with the last handle of it, and nobody else has one.
@@ -78,7 +78,27 @@ impl Job {
         Ok(())
     }
 
+    /// Whether this process is in it.
+    ///
+    /// # Errors
+    /// Not permitted.
+    pub(super) fn has(&self, process: RawHandle) -> io::Result<bool> {
+        let mut is = 0;
+        // SAFETY: the job is open, and the caller's handle of a process is too, or is refused; the system writes to `is`.
+        if unsafe { IsProcessInJob(process, self.raw(), &raw mut is) } == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(is != 0)
+    }
+
     pub(super) fn raw(&self) -> RawHandle {
         self.handle.as_raw_handle()
+    }
+}
+
+impl From<OwnedHandle> for Job {
+    /// Takes over one that another process has made.
+    fn from(handle: OwnedHandle) -> Self {
+        Self { handle }
     }
 }

@@ -13,21 +13,23 @@ use windows_sys::Win32::Foundation::{
     INVALID_HANDLE_VALUE, SetHandleInformation,
 };
 use windows_sys::Win32::System::Console::{
-    GetConsoleCP, GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+    GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::Threading::{
-    CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS, DeleteProcThreadAttributeList,
-    EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess, InitializeProcThreadAttributeList,
-    LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST,
-    PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW, UpdateProcThreadAttribute,
+    CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW, DETACHED_PROCESS,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess,
+    InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
+    STARTF_USESTDHANDLES, STARTUPINFOEXW, UpdateProcThreadAttribute,
 };
 
 use super::super::descriptor::Borrowed;
+use super::super::poll::has_console;
 use super::super::text::wide;
 use super::child::Child;
 use super::command_line::command_line;
 use super::job::Job;
-use super::{Error, child};
+use super::{Error, confined};
 
 /// Starts `program` with `args`. The child has standard output and error of this process, no standard input, and of all
 /// other handles exactly the `inherit`ed ones, under the same numbers. It ends with this process. It is on the same console, if
@@ -36,14 +38,73 @@ use super::{Error, child};
 /// # Errors
 /// [`Error::Start`], [`Error::Watch`].
 pub fn spawn(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>]) -> Result<Child, Error> {
-    let job = job().map_err(Error::Watch)?;
-    start(program, args, inherit, job)
-        .map_err(|source| Error::Start { program: program.display().to_string(), source })
+    let (child, thread) = start(program, args, inherit, None, 0)?;
+    drop(thread);
+    Ok(child)
+}
+
+/// As [`spawn`], and the child is no administrator and has no privilege but to pass through folders (CreateRestrictedToken).
+///
+/// # Errors
+/// As there.
+pub fn spawn_confined(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>]) -> Result<Child, Error> {
+    let failed = |source| Error::Start { program: program.display().to_string(), source };
+    let token = confined::token().map_err(failed)?;
+    let (child, thread) = start(program, args, inherit, Some(&token), 0)?;
+    drop(thread);
+    Ok(child)
+}
+
+/// A child that does nothing yet. Dropping it ends it.
+pub(super) struct Suspended {
+    child: Option<Child>,
+    thread: OwnedHandle,
+}
+
+/// As [`spawn`], and it does nothing until it is told to begin.
+///
+/// # Errors
+/// As there.
+pub(super) fn suspended(
+    program: &Path,
+    args: &[OsString],
+    inherit: &[Borrowed<'_>],
+) -> Result<Suspended, Error> {
+    let (child, thread) = start(program, args, inherit, None, CREATE_SUSPENDED)?;
+    Ok(Suspended { child: Some(child), thread })
+}
+
+impl Suspended {
+    /// Lets it begin.
+    ///
+    /// # Errors
+    /// Those of the system; it is ended.
+    pub(super) fn begin(mut self) -> io::Result<Child> {
+        // SAFETY: the handle is ours and open.
+        if unsafe { ResumeThread(self.thread.as_raw_handle()) } == u32::MAX {
+            return Err(io::Error::last_os_error());
+        }
+        self.child.take().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            let _ = child.kill();
+        }
+    }
+}
+
+static JOB: OnceLock<Job> = OnceLock::new();
+
+/// Has all children of this process be in that job, which has those of a predecessor. Too late once there are any.
+pub(super) fn go_on_with(job: Job) {
+    let _ = JOB.set(job);
 }
 
 /// The job that all children of this process are in.
-fn job() -> io::Result<&'static Job> {
-    static JOB: OnceLock<Job> = OnceLock::new();
+pub(super) fn job() -> io::Result<&'static Job> {
     if let Some(job) = JOB.get() {
         return Ok(job);
     }
@@ -57,7 +118,26 @@ pub(super) fn lock() -> MutexGuard<'static, ()> {
     STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn start(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>], job: &Job) -> io::Result<Child> {
+fn start(
+    program: &Path,
+    args: &[OsString],
+    inherit: &[Borrowed<'_>],
+    token: Option<&OwnedHandle>,
+    flags: PROCESS_CREATION_FLAGS,
+) -> Result<(Child, OwnedHandle), Error> {
+    let job = job().map_err(Error::Watch)?;
+    start_in(job, program, args, inherit, token, flags)
+        .map_err(|source| Error::Start { program: program.display().to_string(), source })
+}
+
+fn start_in(
+    job: &Job,
+    program: &Path,
+    args: &[OsString],
+    inherit: &[Borrowed<'_>],
+    token: Option<&OwnedHandle>,
+    flags: PROCESS_CREATION_FLAGS,
+) -> io::Result<(Child, OwnedHandle)> {
     let name = wide(program);
     let mut line = command_line(program.as_os_str(), args)?;
     let [output, errors] = [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(standard);
@@ -87,27 +167,45 @@ fn start(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>], job: &Job)
     about.StartupInfo.hStdOutput = raw(&output);
     about.StartupInfo.hStdError = raw(&errors);
     about.lpAttributeList = attributes.list();
-    // SAFETY: takes no pointer.
-    let console = unsafe { GetConsoleCP() } != 0;
     // Else the system makes a console for the child, of which nobody has anything.
-    let detached = if console { 0 } else { DETACHED_PROCESS };
+    let detached = if has_console() { 0 } else { DETACHED_PROCESS };
     // SAFETY: as above.
     let mut made: PROCESS_INFORMATION = unsafe { std::mem::zeroed() };
+    let inherits = i32::from(!handles.is_empty());
+    let flags = EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | detached | flags;
+    let (about, made_at) = ((&raw const about).cast(), &raw mut made);
+    let (name, line) = (name.as_ptr(), line.as_mut_ptr());
+    let null = ptr::null();
     // SAFETY: the texts end with zero; the line may be written to; the structures say how long they are; the attributes and the
-    // arrays that they point to live across the call, and the handles in those are open.
+    // arrays that they point to live across the call, and the handles in those are open, as is the token.
     let started = unsafe {
-        CreateProcessW(
-            name.as_ptr(),
-            line.as_mut_ptr(),
-            ptr::null(),
-            ptr::null(),
-            i32::from(!handles.is_empty()),
-            EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | detached,
-            ptr::null(),
-            ptr::null(),
-            (&raw const about).cast(),
-            &raw mut made,
-        )
+        match token {
+            None => CreateProcessW(
+                name,
+                line,
+                ptr::null(),
+                ptr::null(),
+                inherits,
+                flags,
+                ptr::null(),
+                null,
+                about,
+                made_at,
+            ),
+            Some(token) => CreateProcessAsUserW(
+                token.as_raw_handle(),
+                name,
+                line,
+                ptr::null(),
+                ptr::null(),
+                inherits,
+                flags,
+                ptr::null(),
+                null,
+                about,
+                made_at,
+            ),
+        }
     };
     if started == 0 {
         return Err(io::Error::last_os_error());
@@ -115,8 +213,7 @@ fn start(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>], job: &Job)
     // SAFETY: both handles were just made for us.
     let (process, thread) =
         unsafe { (OwnedHandle::from_raw_handle(made.hProcess), OwnedHandle::from_raw_handle(made.hThread)) };
-    drop(thread);
-    Ok(child::Child::new(made.dwProcessId, process))
+    Ok((Child::new(made.dwProcessId, process), thread))
 }
 
 /// Whether it is a standard handle of this process, which owns those for ever.

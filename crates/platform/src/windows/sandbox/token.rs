@@ -6,31 +6,21 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID};
 use windows_sys::Win32::Security::{
-    AdjustTokenPrivileges, CreateWellKnownSid, GetSidSubAuthority, GetSidSubAuthorityCount,
-    LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_REMOVED, SECURITY_MAX_SID_SIZE,
-    SID_AND_ATTRIBUTES, SetTokenInformation, TOKEN_ADJUST_DEFAULT, TOKEN_ADJUST_PRIVILEGES,
-    TOKEN_MANDATORY_LABEL, TOKEN_PRIVILEGES, TOKEN_QUERY, TokenIntegrityLevel, TokenPrivileges,
-    WELL_KNOWN_SID_TYPE, WinMediumLabelSid,
+    AdjustTokenPrivileges, EqualSid, GetSidSubAuthority, GetSidSubAuthorityCount, LUID_AND_ATTRIBUTES,
+    LookupPrivilegeValueW, SE_PRIVILEGE_REMOVED, SID_AND_ATTRIBUTES, SetTokenInformation,
+    TOKEN_ADJUST_DEFAULT, TOKEN_ADJUST_PRIVILEGES, TOKEN_GROUPS, TOKEN_MANDATORY_LABEL, TOKEN_PRIVILEGES,
+    TOKEN_QUERY, TokenGroups, TokenIntegrityLevel, TokenPrivileges, WinBuiltinAdministratorsSid,
+    WinMediumLabelSid,
 };
-use windows_sys::Win32::System::SystemServices::{SE_GROUP_INTEGRITY, SECURITY_MANDATORY_MEDIUM_RID};
+use windows_sys::Win32::System::SystemServices::{
+    SE_GROUP_ENABLED, SE_GROUP_INTEGRITY, SECURITY_MANDATORY_MEDIUM_RID,
+};
 
-use super::super::security::{ask_token, own_token};
+use super::super::security::{ask_token, own_token, well_known};
 use super::super::text::wide;
 
 pub(super) struct Token {
     token: OwnedHandle,
-}
-
-/// An identifier in words of eight bytes, since the system keeps structures there.
-type Sid = [u64; SECURITY_MAX_SID_SIZE.div_ceil(8) as usize];
-
-fn well_known(kind: WELL_KNOWN_SID_TYPE) -> io::Result<Sid> {
-    let mut sid = Sid::default();
-    let mut length = SECURITY_MAX_SID_SIZE;
-    // SAFETY: address and length are those of `sid`; there is no domain.
-    let made = unsafe { CreateWellKnownSid(kind, ptr::null_mut(), sid.as_mut_ptr().cast(), &raw mut length) };
-    done(made)?;
-    Ok(sid)
 }
 
 fn done(result: i32) -> io::Result<()> {
@@ -93,6 +83,24 @@ impl Token {
             }
         }
         Ok(())
+    }
+
+    /// Whether what administrators may this process may.
+    pub(super) fn is_administrator(&self) -> io::Result<bool> {
+        let mut administrators = well_known(WinBuiltinAdministratorsSid)?;
+        let answer = ask_token(&self.token, TokenGroups)?;
+        // SAFETY: for this question the answer is this structure, with so many entries as it says, whose pointers are to valid
+        // identifiers in the answer.
+        let entries = unsafe {
+            let head = answer.as_ptr().cast::<TOKEN_GROUPS>();
+            std::slice::from_raw_parts((&raw const (*head).Groups).cast(), (*head).GroupCount as usize)
+        };
+        let entries: &[SID_AND_ATTRIBUTES] = entries;
+        Ok(entries.iter().any(|group| {
+            // SAFETY: both are valid identifiers, as said above.
+            let same = unsafe { EqualSid(group.Sid, administrators.as_mut_ptr().cast()) } != 0;
+            same && group.Attributes & SE_GROUP_ENABLED as u32 != 0
+        }))
     }
 
     /// Medium, unless it is lower.

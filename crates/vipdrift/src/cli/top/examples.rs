@@ -97,6 +97,7 @@ pub(super) fn well() -> Status {
             keeper_real_time: granted(),
             memory_locked: granted(),
             system_call_filter: granted(),
+            lease: granted(),
             lateness: Lateness { wakeups: 1000, p50_us: 52, p999_us: 120, max_us: 1300 },
         },
         counters: Counters::default(),

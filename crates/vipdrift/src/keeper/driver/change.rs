@@ -82,6 +82,7 @@ impl Driver {
             Ok((examination, program)) => {
                 let _ = self.poller.add(examination.child(), token::EXAMINATION);
                 let step = Step::Examined(examination);
+                let keep = keep.or(process::SUCCESSOR_NEEDS);
                 self.wish = Some(Wish { restart, keep, ticket, program, step });
             }
             Err(why) => self.refuse(restart, ticket, &why),
@@ -260,6 +261,7 @@ impl Driver {
             runner: runner.as_ref().map(|child| child.pid),
             roles: None,
             names,
+            confined: self.parts.confined,
         };
         let error = left.make_way(&self.parts.options, program.as_deref(), roles);
         let _ = realtime::real_time(PRIORITY);

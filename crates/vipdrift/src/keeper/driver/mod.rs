@@ -16,6 +16,7 @@ use self::change::{Successor, Wish};
 use super::Options;
 use super::child::{Brain, Heard, how};
 use super::hands::Hands;
+use super::lifetimes::{self, Lifetimes};
 use super::runner::Runner;
 use super::sockets::Sockets;
 use super::succession::Succession;
@@ -48,6 +49,7 @@ mod token {
     pub(super) const RUNNER: u64 = 6;
     pub(super) const OLD_RUNNER: u64 = 7;
     pub(super) const EXAMINATION: u64 = 8;
+    pub(super) const LIFETIMES: u64 = 9;
 }
 
 /// Where the brain is in its life.
@@ -78,6 +80,10 @@ pub(super) struct Parts {
     pub(super) resolved: Resolved,
     pub(super) sockets: Sockets,
     pub(super) hands: Hands,
+    /// Whether addresses end by themselves here.
+    pub(super) lifetimes: Lifetimes,
+    /// Brains are started with less than this process has.
+    pub(super) confined: bool,
     pub(super) signals: Signals,
     /// The memory file that every brain gets.
     pub(super) setup: Owned,
@@ -135,6 +141,7 @@ impl Driver {
         poller.add(&parts.signals, token::SIGNALS)?;
         poller.add(parts.hands.watch(), token::WATCH)?;
         poller.add(parts.hands.routes().news(), token::ROUTES)?;
+        poller.add(parts.lifetimes.news(), token::LIFETIMES)?;
         let now = now();
         Ok(Self {
             parts,
@@ -186,6 +193,7 @@ impl Driver {
                     token::RUNNER => self.on_runner_end(),
                     token::OLD_RUNNER => self.on_old_runner_end(),
                     token::EXAMINATION => self.on_examined(),
+                    token::LIFETIMES => self.on_lifetimes(),
                     _ => {}
                 }
             }
@@ -353,6 +361,16 @@ impl Driver {
         }
     }
 
+    /// It has been found out whether addresses end by themselves.
+    fn on_lifetimes(&mut self) {
+        self.parts.lifetimes.news().clear();
+        let known = self.parts.lifetimes.known();
+        if known != lifetimes::GRANTED {
+            self.parts.log.warning(format_args!("degraded: {known}"));
+        }
+        self.say(&ToBrain::Lease(known));
+    }
+
     fn on_process_end(&mut self) {
         let Some(brain) = &self.brain else { return };
         let ended = match brain.child.reap() {
@@ -461,11 +479,14 @@ impl Driver {
             resumed,
             drained: self.parts.drained.clone(),
         };
-        let started = Brain::start(&self.parts.setup, &life, &self.parts.sockets, now).and_then(|brain| {
-            let added = self.poller.add(brain.pipe(), token::PIPE);
-            added.and_then(|()| self.poller.add(&brain.child, token::PROCESS)).map_err(|e| e.to_string())?;
-            Ok(brain)
-        });
+        let started = Brain::start(&self.parts.setup, &life, &self.parts.sockets, self.parts.confined, now)
+            .and_then(|brain| {
+                let added = self.poller.add(brain.pipe(), token::PIPE);
+                added
+                    .and_then(|()| self.poller.add(&brain.child, token::PROCESS))
+                    .map_err(|e| e.to_string())?;
+                Ok(brain)
+            });
         match started {
             Ok(brain) => {
                 self.brain = Some(brain);
@@ -474,6 +495,7 @@ impl Driver {
                 for message in interfaces.map(|i| self.parts.hands.link(i)).collect::<Vec<_>>() {
                     self.say(&message);
                 }
+                self.say(&ToBrain::Lease(self.parts.lifetimes.known()));
                 self.parts.hands.report_anyway();
                 self.work();
             }

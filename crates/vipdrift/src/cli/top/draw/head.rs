@@ -62,11 +62,7 @@ pub(super) fn daemon(model: &Model, columns: usize) -> Vec<Line<'static>> {
 
 /// What the machine does not grant the daemon.
 fn degraded(daemon: &Daemon) -> Option<String> {
-    let grants =
-        [&daemon.real_time, &daemon.keeper_real_time, &daemon.memory_locked, &daemon.system_call_filter];
-    let mut refused: Vec<&str> =
-        grants.into_iter().map(String::as_str).filter(|state| *state != "granted").collect();
-    refused.dedup();
+    let refused = daemon.not_granted();
     (!refused.is_empty()).then(|| refused.join("; "))
 }
 

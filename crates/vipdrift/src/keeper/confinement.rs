@@ -1,0 +1,50 @@
+//! What a brain is not to have it takes from itself, where the system lets it. Where only its parent can, as the rights of
+//! administrators on Windows, it is tried beforehand with a child that does what a brain does first: one that could not even
+//! begin would be no brain at all.
+
+use std::time::Duration;
+
+use vipdrift_platform::poll::Poller;
+use vipdrift_platform::process::{Exit, spawn_confined, this_program};
+use vipdrift_platform::sandbox;
+
+use super::child::how;
+use super::driver::now;
+use crate::log::Log;
+
+/// A child that has not ended by then never will.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Whether brains are to be started so. What stands in the way is said.
+pub(super) fn try_out(log: &Log) -> bool {
+    if !sandbox::BY_PARENT {
+        return false;
+    }
+    rehearsed()
+        .inspect_err(|why| {
+            log.warning(format_args!("degraded: the brain keeps the rights of this user: {why}"));
+        })
+        .is_ok()
+}
+
+fn rehearsed() -> Result<(), String> {
+    let program = this_program().map_err(|error| error.to_string())?;
+    let child = spawn_confined(&program, &["rehearse".into()], &[]).map_err(|error| error.to_string())?;
+    let poller = Poller::new().map_err(|error| error.to_string())?;
+    poller.add(&child, 0).map_err(|error| error.to_string())?;
+    let (until, mut ready) = (now() + LIMIT, Vec::new());
+    loop {
+        match child.reap() {
+            Ok(Some(Exit::Code(0))) => return Ok(()),
+            Ok(Some(exit)) => return Err(format!("a child without them {}", how(exit))),
+            Ok(None) if now() < until => {
+                let _ = poller.wait(&mut ready, Some(until.since(now())));
+            }
+            Ok(None) => {
+                let _ = child.kill();
+                return Err("a child without them does not end".to_owned());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
