@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use windows_sys::Win32::Foundation::{ERROR_GEN_FAILURE, ERROR_INVALID_PARAMETER, NO_ERROR};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
-    MIB_IF_ROW2, MIB_IF_TABLE_LEVEL, MIB_IF_TABLE2, MibIfTableNormal,
+    IF_TYPE_ETHERNET_CSMACD, MIB_IF_ROW2, MIB_IF_TABLE_LEVEL, MIB_IF_TABLE2, MibIfTableNormal,
 };
 use windows_sys::Win32::NetworkManagement::Ndis::{IfOperStatusDown, MediaConnectStateDisconnected};
 
@@ -48,6 +48,7 @@ pub unsafe extern "system" fn GetIfTable2Ex(
         Ok(answer) => answer,
         Err(code) => return code,
     };
+    let alike = down.split(';').any(|word| word == "alike");
     let down: Vec<u32> = down.split(';').filter_map(|index| index.parse().ok()).collect();
     let Some(wines_own) = wines_own() else { return ERROR_GEN_FAILURE };
     // SAFETY: a place for a pointer.
@@ -63,6 +64,10 @@ pub unsafe extern "system" fn GetIfTable2Ex(
         for row in rows.iter_mut().filter(|row| down.contains(&row.InterfaceIndex)) {
             row.OperStatus = IfOperStatusDown;
             row.MediaConnectState = MediaConnectStateDisconnected;
+        }
+        for row in rows.iter_mut().filter(|row| alike && row.Type == IF_TYPE_ETHERNET_CSMACD) {
+            let mut make = "Lab Ethernet Card".encode_utf16();
+            row.Description.fill_with(|| make.next().unwrap_or(0));
         }
     }
     code

@@ -49,27 +49,31 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     if !ready {
         return;
     }
-    for target in [MSVC, GNU] {
-        report.step(&name(&format!("lints, {target}")), || {
-            let mut cargo = toolchain::cargo(metadata, "clippy", target);
-            select(&mut cargo).args(["--all-targets", "--", "-D", "warnings"]);
-            bounded::run("cargo clippy", &mut cargo, LIMIT)?;
-            let mut cargo = toolchain::cargo(metadata, "clippy", target);
-            // The profile has the unit tests looked at as well.
-            cargo.args([
-                "--package",
-                PROGRAM,
-                "--lib",
-                "--bins",
-                "--profile",
-                "test",
-                "--",
-                "-D",
-                "warnings",
-            ]);
-            bounded::run("cargo clippy", &mut cargo, LIMIT)
+    let aside = folder.join("msvc");
+    let made = std::thread::scope(|scope| {
+        // What it makes nobody else needs, so it has a folder of its own and nobody waits for it.
+        let msvc = scope.spawn(|| lints_aside(metadata, MSVC, &aside));
+        let made = make_and_test(metadata, report, &folder);
+        report.step(&name(&format!("lints, {MSVC}")), || {
+            let (said, outcome) = msvc.join().map_err(|_| "the thread that runs it is gone".to_owned())?;
+            print!("{said}");
+            outcome
+        });
+        made
+    });
+    let Some((template, programs)) = made else { return };
+    for (package, test) in LAB_TESTS {
+        report.tests(name(&format!("{package}, {test}")), || {
+            lab_tests(metadata, &template, &programs, package, test)
         });
     }
+}
+
+/// All for the target whose programs can be run, but for the tests of the lab: what those need.
+fn make_and_test(metadata: &Metadata, report: &mut Report, folder: &Path) -> Option<(Template, PathBuf)> {
+    report.step(&name(&format!("lints, {GNU}")), || {
+        lints(metadata, GNU).iter_mut().try_for_each(|cargo| bounded::run("cargo clippy", cargo, LIMIT))
+    });
     report.step(&name("build"), || {
         let mut cargo = toolchain::cargo(metadata, "build", GNU);
         select(&mut cargo).args(["--package", PROGRAM, "--lib", "--bins", "--examples"]);
@@ -77,10 +81,10 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     });
     let mut template = None;
     report.step(&name("prefix"), || {
-        template = Some(Template::ensure(&folder)?);
+        template = Some(Template::ensure(folder)?);
         Ok(())
     });
-    let Some(template) = template else { return };
+    let template = template?;
     let mut programs = None;
     report.step(&name("stand-ins"), || {
         let folder = stand_ins::build(metadata, &template)?;
@@ -90,13 +94,37 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
         programs = Some(folder);
         Ok(())
     });
-    let Some(programs) = programs else { return };
+    let programs = programs?;
     report.tests(name("tests"), || packages_tests(metadata, &template));
-    for (package, test) in LAB_TESTS {
-        report.tests(name(&format!("{package}, {test}")), || {
-            lab_tests(metadata, &template, &programs, package, test)
-        });
-    }
+    Some((template, programs))
+}
+
+/// What lints a target: everything but the program, then the program.
+fn lints(metadata: &Metadata, target: &str) -> [Command; 2] {
+    let warnings = ["--", "-D", "warnings"];
+    let mut packages = toolchain::cargo(metadata, "clippy", target);
+    select(&mut packages).arg("--all-targets").args(warnings);
+    let mut program = toolchain::cargo(metadata, "clippy", target);
+    // The profile has the unit tests looked at as well.
+    program.args(["--package", PROGRAM, "--lib", "--bins", "--profile", "test"]).args(warnings);
+    [packages, program]
+}
+
+/// The same beside everything else, in a folder of its own: what was said, and how it ended.
+fn lints_aside(metadata: &Metadata, target: &str, folder: &Path) -> (String, Result<(), String>) {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let place = folder.join("said");
+    let run = || {
+        fs::create_dir_all(folder).map_err(failed)?;
+        let file = File::create(&place).map_err(failed)?;
+        lints(metadata, target).iter_mut().try_for_each(|cargo| {
+            let [out, errors] = [file.try_clone().map_err(failed)?, file.try_clone().map_err(failed)?];
+            cargo.env("CARGO_TARGET_DIR", folder).stdout(out).stderr(errors);
+            bounded::run("cargo clippy", cargo, LIMIT)
+        })
+    };
+    let outcome = run();
+    (fs::read_to_string(&place).unwrap_or_default(), outcome)
 }
 
 fn name(step: &str) -> String {

@@ -100,7 +100,7 @@ impl Desk {
             "flush" => done(self.flush(words)),
             "neighbors" => self.neighbors(words),
             "routes" => self.routes(words),
-            "links" => self.unplugged(),
+            "links" => self.cards(),
             "echo" => done(echo(words)),
             _ => Err(INVALID_PARAMETER),
         };
@@ -297,10 +297,12 @@ impl Desk {
     }
 
     /// Interfaces whose cable is out.
-    fn unplugged(&self) -> std::result::Result<String, u32> {
+    /// Cards without a cable, and whether all are of one make.
+    fn cards(&self) -> std::result::Result<String, u32> {
         let links = self.links().map_err(refused)?;
         let out = links.iter().filter(|link| !link.carrier && !link.loopback);
-        Ok(out.map(|link| link.index.to_string()).collect::<Vec<_>>().join(";"))
+        let alike = self.habits.alike.then(|| "alike".to_owned());
+        Ok(out.map(|link| link.index.to_string()).chain(alike).collect::<Vec<_>>().join(";"))
     }
 
     fn known_neighbors(&self) -> std::result::Result<Vec<(u32, IpAddr, Mac, bool)>, u32> {

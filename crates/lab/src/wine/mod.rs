@@ -61,11 +61,13 @@ pub struct Habits {
     pub announces: bool,
     /// The duplicate address probe asks this often, a second apart (`DadTransmits`: 3 for IPv4 by default).
     pub dad_transmits: u32,
+    /// All cards are of one make, and so have one description.
+    pub alike: bool,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { counts_down: true, announces: true, dad_transmits: 3 }
+        Self { counts_down: true, announces: true, dad_transmits: 3, alike: false }
     }
 }
 

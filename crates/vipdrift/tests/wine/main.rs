@@ -27,6 +27,8 @@ vipdrift_lab::tests![
     a_restart_takes_the_program_from_its_file_and_moves_nothing,
     without_the_stand_in_nothing_is_mounted,
     mistakes_are_one_clear_error,
+    a_description_that_means_two_cards_is_refused,
+    without_administrators_rights_nothing_is_touched,
     a_second_daemon_leaves_the_first_alone,
     commands_for_people_work,
     the_service_runs_and_is_taken_away,

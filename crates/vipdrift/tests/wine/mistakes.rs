@@ -5,7 +5,7 @@ use std::time::Instant;
 use vipdrift::trial::Cluster;
 use vipdrift::trial::windows::Windows;
 
-use crate::support::{WEB, holder, pair, wait, windows, with};
+use crate::support::{PATIENCE, WEB, exe, holder, pair, wait, windows, with};
 
 /// One node that has not been started.
 fn node() -> Cluster {
@@ -40,6 +40,47 @@ pub(crate) fn mistakes_are_one_clear_error() {
     let said = refused(&cluster, &good.replace("switchover = \"strict\"", "switchover = \"hitless\""));
     assert!(said.contains("group calm cannot be hitless"), "{said}");
     assert!(said.contains("set switchover = \"strict\""), "{said}");
+    assert_eq!(cluster.lab.observer().holders(WEB[0]), Vec::<String>::new());
+}
+
+/// Two cards of one make, and a configuration that means one of them by its make.
+pub(crate) fn a_description_that_means_two_cards_is_refused() {
+    let cluster = with(&[0], |options| {
+        options.nodes = 1;
+        options.start = false;
+        options.habits.alike = true;
+    });
+    let good = cluster.config_text(0);
+    let by_make = good.replace("lan = \"eth0\"", "lan = \"Lab Ethernet Card\"");
+    // One card is meant as long as there is one.
+    let file = cluster.directory_of(0).join("by-make.toml");
+    std::fs::write(&file, &by_make).unwrap();
+    let said = windows(&cluster, 0).run(&["check", "--config", &Windows::path(&file)]).unwrap();
+    assert!(!said.text.contains("means 2 network cards"), "{}", said.text);
+    let lan = cluster.lab.add_lan().unwrap();
+    cluster.nodes[0].host.connect(lan, &["198.51.100.11/24"]).unwrap();
+    let said = refused(&cluster, &by_make);
+    assert!(said.contains("`Lab Ethernet Card` means 2 network cards: `eth0`, `eth1`"), "{said}");
+    let said = windows(&cluster, 0).run(&["check", "--config", &Windows::path(&file)]).unwrap();
+    assert!(!said.done && said.text.contains("means 2 network cards"), "{}", said.text);
+    assert_eq!(cluster.lab.observer().holders(WEB[0]), Vec::<String>::new());
+}
+
+/// A prompt that was not opened "as administrator".
+pub(crate) fn without_administrators_rights_nothing_is_touched() {
+    let cluster = node();
+    let [config, state] =
+        ["vipdrift.toml", "state"].map(|name| Windows::path(&cluster.directory_of(0).join(name)));
+    let wine = windows(&cluster, 0).wine();
+    let mut command = wine.command(&vipdrift_lab::wine::program("address").unwrap());
+    command.args(["confined", &Windows::path(&exe()), "run", "--config", &config, "--state-dir", &state]);
+    let process = wine.host().spawn(command).unwrap();
+    let status = process.wait_output(Instant::now() + PATIENCE).expect("it ends");
+    let said = process.output();
+    assert!(!status.success(), "{said}");
+    assert!(said.contains("not permitted: this process lacks administrator rights"), "{said}");
+    assert!(said.contains("Run as administrator"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
     assert_eq!(cluster.lab.observer().holders(WEB[0]), Vec::<String>::new());
 }
 
@@ -91,6 +132,24 @@ pub(crate) fn commands_for_people_work() {
     done(&["undrain"]);
     let config = Windows::path(&cluster.directory_of(at).join("vipdrift.toml"));
     let name = &cluster.nodes[at].name;
-    let said = node.run(&["check", "--config", &config, "--node", name]).unwrap().text;
+    let check = || node.run(&["check", "--config", &config, "--node", name]).unwrap().text;
+    let said = check();
     assert!(said.contains("this user may mount addresses"), "{said}");
+    assert!(!said.contains("is an address of a card"), "{said}");
+    // What Windows would do by itself, as its registry has it.
+    let key = r"HKLM\SYSTEM\CurrentControlSet\Services";
+    let card = format!(r"{key}\Tcpip\Parameters\Interfaces\{{00000000-0000-0000-0000-000000000001}}");
+    let firewall = format!(r"{key}\SharedAccess\Parameters\FirewallPolicy\StandardProfile");
+    for set in [
+        [card.as_str(), "/v", "IPAddress", "/t", "REG_MULTI_SZ", "/d", "192.0.2.100"],
+        [firewall.as_str(), "/v", "EnableFirewall", "/t", "REG_DWORD", "/d", "1"],
+    ] {
+        let mut command = node.wine().command(std::path::Path::new("reg.exe"));
+        command.arg("add").args(set).arg("/f");
+        let process = node.wine().host().spawn(command).unwrap();
+        assert!(process.wait(Instant::now() + PATIENCE).is_some_and(|status| status.success()));
+    }
+    let said = check();
+    assert!(said.contains("VIP 192.0.2.100 is an address of a card"), "{said}");
+    assert!(said.contains("no rule lets UDP port 5798 in"), "{said}");
 }

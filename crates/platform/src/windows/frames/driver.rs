@@ -48,23 +48,44 @@ struct Program {
     instructions: *mut c_void,
 }
 
-/// The functions of the library, by their names without `pcap_`.
-struct Functions {
-    create: unsafe extern "C" fn(*const c_char, *mut c_char) -> Raw,
-    set_snaplen: unsafe extern "C" fn(Raw, c_int) -> c_int,
-    set_promisc: unsafe extern "C" fn(Raw, c_int) -> c_int,
-    set_timeout: unsafe extern "C" fn(Raw, c_int) -> c_int,
-    /// Not in every version.
-    set_immediate_mode: Option<unsafe extern "C" fn(Raw, c_int) -> c_int>,
-    activate: unsafe extern "C" fn(Raw) -> c_int,
-    datalink: unsafe extern "C" fn(Raw) -> c_int,
-    geterr: unsafe extern "C" fn(Raw) -> *mut c_char,
-    compile: unsafe extern "C" fn(Raw, *mut Program, *const c_char, c_int, c_uint) -> c_int,
-    setfilter: unsafe extern "C" fn(Raw, *mut Program) -> c_int,
-    freecode: unsafe extern "C" fn(*mut Program),
-    next_ex: unsafe extern "C" fn(Raw, *mut *mut Header, *mut *const u8) -> c_int,
-    sendpacket: unsafe extern "C" fn(Raw, *const u8, c_int) -> c_int,
-    close: unsafe extern "C" fn(Raw),
+macro_rules! functions {
+    ($($name:literal: $field:ident as $type:ty;)+) => {
+        /// The functions of the library.
+        struct Functions {
+            $($field: $type,)+
+            /// Not in every version.
+            set_immediate_mode: Option<SetNumber>,
+        }
+
+        fn look_up(library: &Library) -> Option<Functions> {
+            let immediate = library.find(c"pcap_set_immediate_mode");
+            Some(Functions {
+                // SAFETY: the function of this name has this type (pcap.h), and the library is never unloaded.
+                $($field: unsafe { std::mem::transmute::<*const c_void, $type>(library.find($name)?) },)+
+                set_immediate_mode: immediate
+                    // SAFETY: as above.
+                    .map(|found| unsafe { std::mem::transmute::<*const c_void, SetNumber>(found) }),
+            })
+        }
+    };
+}
+
+type SetNumber = unsafe extern "C" fn(Raw, c_int) -> c_int;
+
+functions! {
+    c"pcap_create": create as unsafe extern "C" fn(*const c_char, *mut c_char) -> Raw;
+    c"pcap_set_snaplen": set_snaplen as SetNumber;
+    c"pcap_set_promisc": set_promisc as SetNumber;
+    c"pcap_set_timeout": set_timeout as SetNumber;
+    c"pcap_activate": activate as unsafe extern "C" fn(Raw) -> c_int;
+    c"pcap_datalink": datalink as unsafe extern "C" fn(Raw) -> c_int;
+    c"pcap_geterr": geterr as unsafe extern "C" fn(Raw) -> *mut c_char;
+    c"pcap_compile": compile as unsafe extern "C" fn(Raw, *mut Program, *const c_char, c_int, c_uint) -> c_int;
+    c"pcap_setfilter": setfilter as unsafe extern "C" fn(Raw, *mut Program) -> c_int;
+    c"pcap_freecode": freecode as unsafe extern "C" fn(*mut Program);
+    c"pcap_next_ex": next_ex as unsafe extern "C" fn(Raw, *mut *mut Header, *mut *const u8) -> c_int;
+    c"pcap_sendpacket": sendpacket as unsafe extern "C" fn(Raw, *const u8, c_int) -> c_int;
+    c"pcap_close": close as unsafe extern "C" fn(Raw);
 }
 
 /// The library, if it is there; looked for once.
@@ -81,35 +102,6 @@ fn places() -> Vec<PathBuf> {
     let Some(text) = text.get(..length).filter(|text| !text.is_empty()) else { return Vec::new() };
     let system = PathBuf::from(String::from_utf16_lossy(text));
     vec![system.join("Npcap").join("wpcap.dll"), system.join("wpcap.dll")]
-}
-
-fn look_up(library: &Library) -> Option<Functions> {
-    macro_rules! function {
-        ($name:literal) => {{
-            let found = library.find($name)?;
-            // SAFETY: the function of this name has the type of the field that this goes to (pcap.h), and the library is never
-            // unloaded.
-            unsafe { std::mem::transmute::<*const c_void, _>(found) }
-        }};
-    }
-    let immediate = library.find(c"pcap_set_immediate_mode");
-    Some(Functions {
-        create: function!(c"pcap_create"),
-        set_snaplen: function!(c"pcap_set_snaplen"),
-        set_promisc: function!(c"pcap_set_promisc"),
-        set_timeout: function!(c"pcap_set_timeout"),
-        // SAFETY: as above.
-        set_immediate_mode: immediate.map(|found| unsafe { std::mem::transmute::<*const c_void, _>(found) }),
-        activate: function!(c"pcap_activate"),
-        datalink: function!(c"pcap_datalink"),
-        geterr: function!(c"pcap_geterr"),
-        compile: function!(c"pcap_compile"),
-        setfilter: function!(c"pcap_setfilter"),
-        freecode: function!(c"pcap_freecode"),
-        next_ex: function!(c"pcap_next_ex"),
-        sendpacket: function!(c"pcap_sendpacket"),
-        close: function!(c"pcap_close"),
-    })
 }
 
 /// An interface, opened once. Closes when it is dropped.

@@ -107,7 +107,12 @@ pub fn host(args: &[OsString]) -> Result<Exit, Error> {
             guest.tell(signal);
         }
         // What it said before it ended comes before its end.
-        if let Ok(Received::Message(length)) = guest.pipe.receive(&mut buffer) {
+        let received = guest.pipe.receive(&mut buffer);
+        if !matches!(received, Ok(Received::Empty | Received::Message(_))) {
+            // A closed pipe is readable for ever.
+            let _ = poller.remove(&guest.pipe);
+        }
+        if let Ok(Received::Message(length)) = received {
             match successor(&buffer[..length], &itself) {
                 Ok(next) => {
                     let _ = guest.pipe.send(&[word::AGREED]);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ipnet::IpNet;
+use vipdrift_platform::links::find;
 
 use super::finding::{Findings, Id};
 use super::scene::{Scene, list};
@@ -31,13 +32,21 @@ fn own_addresses(scene: &Scene, findings: &mut Findings) {
 
 fn interfaces(scene: &Scene, findings: &mut Findings) {
     for name in &scene.resolved.interfaces {
-        if !scene.links.iter().any(|link| link.name == *name) {
-            let there: Vec<_> = scene.links.iter().map(|link| link.name.as_str()).collect();
-            findings.error(
+        match find(&scene.links, name) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let there: Vec<_> = scene.links.iter().map(|link| link.name.as_str()).collect();
+                findings.error(
+                    Id::InterfaceMissing,
+                    format!("there is no interface {name}"),
+                    format!("there are: {}", there.join(", ")),
+                );
+            }
+            Err(error) => findings.error(
                 Id::InterfaceMissing,
-                format!("there is no interface {name}"),
-                format!("there are: {}", there.join(", ")),
-            );
+                error.to_string(),
+                "in `interface` of the group, or `interfaces` of the node",
+            ),
         }
     }
     for carrier in scene.carriers() {
@@ -123,7 +132,7 @@ fn vips(scene: &Scene, findings: &mut Findings) {
     let resolved = &scene.resolved;
     for vip in &resolved.vips {
         let name = &resolved.interfaces[vip.interface.0];
-        let index = scene.links.iter().find(|link| link.name == *name).map(|link| link.index);
+        let index = find(&scene.links, name).ok().flatten().map(|link| link.index);
         let ip = vip.address.addr();
         let here = scene.addresses.iter().filter(|address| Some(address.interface) == index);
         let mut subnets = here.map(|address| address.network).filter(|network| !scene.is_vip(network.addr()));
