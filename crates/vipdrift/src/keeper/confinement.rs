@@ -10,16 +10,24 @@ use vipdrift_platform::sandbox;
 
 use super::child::how;
 use super::driver::now;
+use crate::config::Resolved;
 use crate::log::Log;
 
 /// A child that has not ended by then never will.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Whether a brain with so little could do its work: IPv6 VIPs are announced from a raw socket, which administrators only
+/// may open, and how soon clients find the new holder counts for more.
+pub(super) fn is_possible(resolved: &Resolved, log: &Log) -> bool {
+    let needs = resolved.vips.iter().any(|vip| vip.address.addr().is_ipv6());
+    if sandbox::BY_PARENT && needs {
+        log.info("keeper: the brain keeps the rights of this user, since it announces IPv6 VIPs");
+    }
+    sandbox::BY_PARENT && !needs
+}
+
 /// Whether brains are to be started so. What stands in the way is said.
 pub(super) fn try_out(log: &Log) -> bool {
-    if !sandbox::BY_PARENT {
-        return false;
-    }
     rehearsed()
         .inspect_err(|why| {
             log.warning(format_args!("degraded: the brain keeps the rights of this user: {why}"));

@@ -224,7 +224,8 @@ fn prepare(
     let roles = left.as_ref().and_then(|left| left.roles);
     let runner = Runner::prepare(config, &resolved, &names, roles, &mut sockets, &log)
         .map_err(|error| machine(error, "free some memory"))?;
-    let confined = left.as_ref().map_or_else(|| confinement::try_out(&log), |left| left.confined);
+    let confined = confinement::is_possible(&resolved, &log)
+        && left.as_ref().map_or_else(|| confinement::try_out(&log), |left| left.confined);
     let lifetimes = Lifetimes::start(&resolved).map_err(|error| {
         machine(format!("cannot wait for events: {error}"), "raise the limit of open files")
     })?;

@@ -29,6 +29,7 @@ vipdrift_lab::tests![
     mistakes_are_one_clear_error,
     a_description_that_means_two_cards_is_refused,
     without_administrators_rights_nothing_is_touched,
+    the_brain_is_no_administrator,
     a_second_daemon_leaves_the_first_alone,
     commands_for_people_work,
     the_service_runs_and_is_taken_away,
