@@ -51,9 +51,9 @@ pub struct FrameSocket {
 const PER_CALL: usize = 64;
 
 impl FrameSocket {
-    /// Prepares for these interfaces. Nothing is to be done here, where a socket is for all of them. Answers what this system adds to
+    /// Prepares for the interfaces of these names. Nothing is to be done here, where a socket is for all of them. Answers what this system adds to
     /// the time that an answer takes: nothing.
-    pub fn attend(&mut self, _kind: FrameKind, _interfaces: &[u32]) -> Duration {
+    pub fn attend(&mut self, _kind: FrameKind, _interfaces: &[String]) -> Duration {
         Duration::ZERO
     }
 

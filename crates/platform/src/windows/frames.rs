@@ -179,10 +179,10 @@ impl FrameSocket {
         Ok(OwnedHandle::from(event).into())
     }
 
-    /// Prepares for these interfaces, before anything is sent: with a driver, if there is one that has all of them. Blocking.
+    /// Prepares for the interfaces of these names, before anything is sent: with a driver, if there is one that has all of them. Blocking.
     /// What a socket is for has to be said again, since one that was inherited does not know it. Answers what this system adds
     /// to the time that an answer takes.
-    pub fn attend(&mut self, kind: FrameKind, interfaces: &[u32]) -> Duration {
+    pub fn attend(&mut self, kind: FrameKind, interfaces: &[String]) -> Duration {
         self.driver = Driver::open(kind, interfaces, &self.inbox).ok();
         if self.driver.is_some() { Duration::ZERO } else { ANSWERS_WITHIN }
     }

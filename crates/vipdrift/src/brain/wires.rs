@@ -6,10 +6,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use vipdrift_core::PathIndex;
-use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::echo::EchoSocket;
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
-use vipdrift_platform::links::find;
 use vipdrift_platform::poll::Poller;
 use vipdrift_platform::process;
 use vipdrift_wire::icmp;
@@ -79,13 +77,8 @@ impl Wires {
 
     /// Prepares for the interfaces of the configuration. Answers what this system adds to the time that an answer takes.
     pub(super) fn attend(&mut self, resolved: &Resolved) -> Duration {
-        let links = Kernel::open().and_then(|mut kernel| kernel.links()).unwrap_or_default();
-        let index = |name: &String| find(&links, name).ok().flatten().map(|link| link.index);
-        // One that is missing cannot be prepared for: it counts as one that cannot be had.
-        let interfaces: Vec<u32> =
-            resolved.interfaces.iter().map(|name| index(name).unwrap_or_default()).collect();
-        let arp = self.arp.attend(FrameKind::Arp, &interfaces);
-        arp.max(self.neighbor.attend(FrameKind::Neighbor, &interfaces))
+        let arp = self.arp.attend(FrameKind::Arp, &resolved.interfaces);
+        arp.max(self.neighbor.attend(FrameKind::Neighbor, &resolved.interfaces))
     }
 
     /// Has the poller wait for all of them: datagrams, frames and echoes as these tokens.

@@ -30,6 +30,7 @@ vipdrift_lab::tests![
     a_description_that_means_two_cards_is_refused,
     without_administrators_rights_nothing_is_touched,
     the_brain_is_no_administrator,
+    the_selftest_measures_and_leaves_nothing,
     a_second_daemon_leaves_the_first_alone,
     commands_for_people_work,
     the_service_runs_and_is_taken_away,

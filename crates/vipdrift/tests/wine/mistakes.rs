@@ -97,6 +97,40 @@ pub(crate) fn the_brain_is_no_administrator() {
     );
 }
 
+/// What somebody with a Windows machine is asked to run.
+pub(crate) fn the_selftest_measures_and_leaves_nothing() {
+    let cluster = node();
+    let node = windows(&cluster, 0);
+    let address = "192.0.2.200/24";
+    let args = [
+        "selftest",
+        "--interface",
+        "eth0",
+        "--address",
+        address,
+        "--known",
+        "192.0.2.1",
+        "--runs",
+        "1",
+        "--json",
+    ];
+    let process = node.start(&args).unwrap();
+    let status = process.wait_output(Instant::now() + PATIENCE * 3).expect("it ends");
+    let said = process.output();
+    assert!(status.success(), "{said}");
+    for found in [
+        "192.0.2.1 answered as ",
+        "nobody answered for 192.0.2.200 within 1 s",
+        "a lifetime of 2 s ended after ",
+        "an address that is renewed stays",
+        "the address outlives a process that is killed",
+    ] {
+        assert!(said.contains(found), "{found}: {said}");
+    }
+    let left = cluster.nodes[0].host.addresses().unwrap();
+    assert!(!left.iter().any(|network| network.to_string() == address), "{left:?}");
+}
+
 pub(crate) fn a_second_daemon_leaves_the_first_alone() {
     let cluster = pair(&[0, 1]);
     let at = holder(&cluster);

@@ -13,7 +13,7 @@ use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 
 use super::super::addresses::Kernel;
 use super::super::library::Library;
-use super::super::links::Link;
+use super::super::links::{Link, find};
 use super::super::mailbox::Mailbox;
 use super::FrameKind;
 
@@ -201,6 +201,10 @@ fn words(why: &CStr) -> String {
 
 type Inbox = Mailbox<(u32, Vec<u8>)>;
 
+fn links() -> io::Result<Vec<Link>> {
+    Kernel::open().and_then(|mut kernel| kernel.links()).map_err(io::Error::other)
+}
+
 /// Sends and hears frames on some interfaces.
 pub(super) struct Driver {
     shared: Arc<Shared>,
@@ -233,12 +237,17 @@ fn lock(ports: &Mutex<Ports>) -> MutexGuard<'_, Ports> {
 }
 
 impl Driver {
-    /// Opens all of these interfaces, or none. Blocking.
+    /// Opens the interfaces of all these names, or none. Blocking.
     ///
     /// # Errors
-    /// There is no driver, it does not let this process use it, or it has not one of the interfaces.
-    pub(super) fn open(kind: FrameKind, interfaces: &[u32], inbox: &Arc<Inbox>) -> io::Result<Self> {
+    /// There is no driver, it does not let this process use it, or one of the interfaces is not there or not one of its own.
+    pub(super) fn open(kind: FrameKind, names: &[String], inbox: &Arc<Inbox>) -> io::Result<Self> {
         let functions = functions().ok_or(io::ErrorKind::NotFound)?;
+        let links = links()?;
+        let index = |name: &String| find(&links, name).ok().flatten().map(|link| link.index);
+        // Two names may mean one.
+        let interfaces: Option<BTreeSet<u32>> = names.iter().map(index).collect();
+        let interfaces = interfaces.ok_or(io::ErrorKind::NotFound)?;
         let shared = Arc::new(Shared {
             functions,
             kind,
@@ -288,7 +297,7 @@ impl Drop for Driver {
 impl Shared {
     /// Opens an interface twice: a handle is for one thread at a time, and one thread listens.
     fn open(self: &Arc<Self>, interface: u32) -> io::Result<()> {
-        let links = Kernel::open().and_then(|mut kernel| kernel.links()).map_err(io::Error::other)?;
+        let links = links()?;
         let link = links.iter().find(|link| link.index == interface).ok_or(io::ErrorKind::NotFound)?;
         let own = link.mac.ok_or(io::ErrorKind::Unsupported)?;
         let sender = Handle::open(self.functions, link, self.kind)?;
