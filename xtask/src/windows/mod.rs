@@ -42,6 +42,9 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     let mut ready = false;
     report.step(&name("packages"), || {
         lock = Some(alone(&folder)?);
+        let leftovers = toolchain::leftovers(metadata);
+        let _ = fs::remove_dir_all(&leftovers);
+        fs::create_dir_all(&leftovers).map_err(|error| format!("{}: {error}", leftovers.display()))?;
         packages::ensure()?;
         ready = true;
         Ok(())
@@ -49,19 +52,13 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     if !ready {
         return;
     }
-    let aside = folder.join("msvc");
-    let made = std::thread::scope(|scope| {
-        // What it makes nobody else needs, so it has a folder of its own and nobody waits for it.
-        let msvc = scope.spawn(|| lints_aside(metadata, MSVC, &aside));
-        let made = make_and_test(metadata, report, &folder);
-        report.step(&name(&format!("lints, {MSVC}")), || {
-            let (said, outcome) = msvc.join().map_err(|_| "the thread that runs it is gone".to_owned())?;
-            print!("{said}");
-            outcome
+    for target in [MSVC, GNU] {
+        report.step(&name(&format!("lints, {target}")), || {
+            let mut lints = lints(metadata, target);
+            lints.iter_mut().try_for_each(|cargo| bounded::run("cargo clippy", cargo, LIMIT))
         });
-        made
-    });
-    let Some((template, programs)) = made else { return };
+    }
+    let Some((template, programs)) = make_and_test(metadata, report, &folder) else { return };
     for (package, test) in LAB_TESTS {
         report.tests(name(&format!("{package}, {test}")), || {
             lab_tests(metadata, &template, &programs, package, test)
@@ -69,13 +66,10 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     }
 }
 
-/// All for the target whose programs can be run, but for the tests of the lab: what those need.
+/// Builds all that can be run, and runs all tests but those of the lab: answers what those need.
 fn make_and_test(metadata: &Metadata, report: &mut Report, folder: &Path) -> Option<(Template, PathBuf)> {
-    report.step(&name(&format!("lints, {GNU}")), || {
-        lints(metadata, GNU).iter_mut().try_for_each(|cargo| bounded::run("cargo clippy", cargo, LIMIT))
-    });
     report.step(&name("build"), || {
-        let mut cargo = toolchain::cargo(metadata, "build", GNU);
+        let mut cargo = toolchain::compile(metadata, "build", GNU);
         select(&mut cargo).args(["--package", PROGRAM, "--lib", "--bins", "--examples"]);
         bounded::run("cargo build", &mut cargo, LIMIT)
     });
@@ -99,32 +93,19 @@ fn make_and_test(metadata: &Metadata, report: &mut Report, folder: &Path) -> Opt
     Some((template, programs))
 }
 
-/// What lints a target: everything but the program, then the program.
-fn lints(metadata: &Metadata, target: &str) -> [Command; 2] {
+/// What lints a target. Tests and examples are the same on both, so those are looked at on one of them.
+fn lints(metadata: &Metadata, target: &str) -> Vec<Command> {
     let warnings = ["--", "-D", "warnings"];
-    let mut packages = toolchain::cargo(metadata, "clippy", target);
-    select(&mut packages).arg("--all-targets").args(warnings);
-    let mut program = toolchain::cargo(metadata, "clippy", target);
+    let mut program = toolchain::compile(metadata, "clippy", target);
+    if target == MSVC {
+        select(&mut program).args(["--package", PROGRAM, "--lib", "--bins"]).args(warnings);
+        return vec![program];
+    }
     // The profile has the unit tests looked at as well.
     program.args(["--package", PROGRAM, "--lib", "--bins", "--profile", "test"]).args(warnings);
-    [packages, program]
-}
-
-/// The same beside everything else, in a folder of its own: what was said, and how it ended.
-fn lints_aside(metadata: &Metadata, target: &str, folder: &Path) -> (String, Result<(), String>) {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let place = folder.join("said");
-    let run = || {
-        fs::create_dir_all(folder).map_err(failed)?;
-        let file = File::create(&place).map_err(failed)?;
-        lints(metadata, target).iter_mut().try_for_each(|cargo| {
-            let [out, errors] = [file.try_clone().map_err(failed)?, file.try_clone().map_err(failed)?];
-            cargo.env("CARGO_TARGET_DIR", folder).stdout(out).stderr(errors);
-            bounded::run("cargo clippy", cargo, LIMIT)
-        })
-    };
-    let outcome = run();
-    (fs::read_to_string(&place).unwrap_or_default(), outcome)
+    let mut packages = toolchain::compile(metadata, "clippy", target);
+    select(&mut packages).arg("--all-targets").args(warnings);
+    vec![packages, program]
 }
 
 fn name(step: &str) -> String {
@@ -158,6 +139,18 @@ fn packages_tests(metadata: &Metadata, template: &Template) -> (Counts, Result<(
         cargo.args(["--no-fail-fast", "--config", &setting]);
         count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
     };
+    let compiled = [false, true].into_iter().try_for_each(|program| {
+        let mut cargo = toolchain::compile(metadata, "test", GNU);
+        if program {
+            cargo.args(["--package", PROGRAM, "--lib"])
+        } else {
+            select(&mut cargo)
+        };
+        bounded::run("cargo test --no-run", cargo.arg("--no-run"), LIMIT)
+    });
+    if let Err(why) = compiled {
+        return (Counts::default(), Err(why));
+    }
     let (mut counts, outcome) = under_wine(select(&mut toolchain::cargo(metadata, "test", GNU)));
     let mut cargo = toolchain::cargo(metadata, "test", GNU);
     let (program, and_program) = under_wine(cargo.args(["--package", PROGRAM, "--lib"]));

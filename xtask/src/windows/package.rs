@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(120);
 /// Builds the program as it is released, and both packages of it.
 pub(crate) fn release(metadata: &Metadata) -> Result<(), String> {
     packages::ensure()?;
-    let mut cargo = toolchain::cargo(metadata, "build", GNU);
+    let mut cargo = toolchain::compile(metadata, "build", GNU);
     cargo.args(["--release", "--package", PROGRAM, "--bin", PROGRAM]);
     bounded::run("cargo build", &mut cargo, LIMIT)?;
     let program = toolchain::folder(metadata).join(GNU).join("release").join(format!("{PROGRAM}.exe"));

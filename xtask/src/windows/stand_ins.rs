@@ -99,7 +99,7 @@ fn build_package(
     template: &Template,
 ) -> Result<(), String> {
     for (verb, rest) in [("clippy", &["--", "-D", "warnings"][..]), ("build", &[])] {
-        let mut cargo = toolchain::cargo(metadata, verb, GNU);
+        let mut cargo = toolchain::compile(metadata, verb, GNU);
         // As everything else here, so that the standard library is not built once more.
         cargo
             .env("CARGO_PROFILE_DEV_PANIC", "unwind")

@@ -54,7 +54,19 @@ pub(crate) fn folder(metadata: &Metadata) -> PathBuf {
     metadata.target_directory.join("windows")
 }
 
-/// Cargo for one of the two targets: `build`, `test`, or `clippy`.
+/// Where the linker's tools leave their temporary files; they do leave some.
+pub(crate) fn leftovers(metadata: &Metadata) -> PathBuf {
+    folder(metadata).join("tmp")
+}
+
+/// Cargo for one of the two targets, to compile: `build`, `clippy`, or `test` with `--no-run`.
+pub(crate) fn compile(metadata: &Metadata, verb: &str, target: &str) -> Command {
+    let mut command = cargo(metadata, verb, target);
+    command.env("TMPDIR", leftovers(metadata));
+    command
+}
+
+/// Cargo for one of the two targets. Paths of what is run should be short, and there should be nothing left to compile.
 pub(crate) fn cargo(metadata: &Metadata, verb: &str, target: &str) -> Command {
     // Cargo looks for programs such as cargo-clippy where rustup has its own first, so this one is called by name.
     let program = if verb == "clippy" { "cargo-clippy" } else { "cargo" };
