@@ -10,8 +10,8 @@ use std::net::UdpSocket;
 use std::os::windows::io::{AsSocket as _, BorrowedHandle, BorrowedSocket};
 
 pub use self::poller::{Poller, Ready};
-pub(super) use self::signals::has_console;
 pub use self::signals::{Signal, Signals, request};
+pub(super) use self::signals::{console_ends, has_console, hold};
 pub use self::timer::Timer;
 pub use self::wake::Wake;
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::windows::io::AsHandle as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use windows_sys::Win32::System::Console::{
@@ -35,7 +36,7 @@ pub struct Signals {
 #[derive(Debug)]
 struct Inbox {
     wanted: Vec<Signal>,
-    /// Gets what the console says, too.
+    /// Gets all that the console says; else Ctrl-C only, the rest being told to a child on the same console.
     console: bool,
     waiting: Mutex<VecDeque<Signal>>,
     event: Event,
@@ -47,7 +48,7 @@ struct Desk {
     inboxes: Vec<Weak<Inbox>>,
     /// Taken away from their usual effect, for ever.
     blocked: Vec<Signal>,
-    /// Requested before anybody wanted to read them.
+    /// Told before anybody wanted to read them, or when nobody did any more.
     early: Vec<Signal>,
 }
 
@@ -59,7 +60,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Signals {
     /// Takes the signals away from their usual effect, in all of the process, and makes them readable here. Dropping it
-    /// leaves the signals without effect.
+    /// leaves them to the next who reads them.
     ///
     /// # Errors
     /// No handles or memory left, or the console cannot be listened to; nothing has changed then.
@@ -67,8 +68,8 @@ impl Signals {
         Self::open(signals, true)
     }
 
-    /// The same for whoever has a child do the work: what the console says has no effect if that is on the same console, and
-    /// hears it itself.
+    /// The same for whoever has a child do the work, which Ctrl-C does not reach: what else the console says has no effect if
+    /// that is on the same console, and hears it itself.
     ///
     /// # Errors
     /// As there.
@@ -77,27 +78,13 @@ impl Signals {
     }
 
     fn open(signals: &[Signal], console: bool) -> io::Result<Self> {
-        static HANDLER: Once = Once::new();
         let inbox = Arc::new(Inbox {
             wanted: signals.to_vec(),
             console,
             waiting: Mutex::default(),
             event: Event::new()?,
         });
-        let mut listens = Ok(());
-        HANDLER.call_once(|| {
-            // SAFETY: the handler lives as long as the program, and may be called on any thread.
-            if unsafe { SetConsoleCtrlHandler(Some(on_console), 1) } == 0 {
-                listens = Err(io::Error::last_os_error());
-            }
-        });
-        listens?;
-        let mut desk = lock(&DESK);
-        for signal in signals {
-            if !desk.blocked.contains(signal) {
-                desk.blocked.push(*signal);
-            }
-        }
+        let mut desk = block(signals)?;
         let (early, later) = desk.early.drain(..).partition(|signal| signals.contains(signal));
         desk.early = later;
         let early: Vec<Signal> = early;
@@ -120,6 +107,41 @@ impl Signals {
         }
         Ok(signal)
     }
+}
+
+/// Takes the signals away from their usual effect, in all of the process, and keeps those that come for the first who reads them.
+///
+/// # Errors
+/// The console cannot be listened to; nothing has changed then.
+pub(in super::super) fn hold(signals: &[Signal]) -> io::Result<()> {
+    block(signals).map(drop)
+}
+
+fn block(signals: &[Signal]) -> io::Result<MutexGuard<'static, Desk>> {
+    static HANDLER: Once = Once::new();
+    let mut listens = Ok(());
+    HANDLER.call_once(|| {
+        // SAFETY: the handler lives as long as the program, and may be called on any thread.
+        if unsafe { SetConsoleCtrlHandler(Some(on_console), 1) } == 0 {
+            listens = Err(io::Error::last_os_error());
+        }
+    });
+    listens?;
+    let mut desk = lock(&DESK);
+    for signal in signals {
+        if !desk.blocked.contains(signal) {
+            desk.blocked.push(*signal);
+        }
+    }
+    Ok(desk)
+}
+
+/// The console has told all processes on it to end.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Whether it has.
+pub(in super::super) fn console_ends() -> bool {
+    ENDS.load(Ordering::Relaxed)
 }
 
 /// Whether this process is on a console; the children that it starts are on the same one.
@@ -151,8 +173,8 @@ impl Waitable for Signals {
 pub fn request(signal: Signal) {
     // One lock, or whoever opens meanwhile would miss it.
     let mut desk = lock(&DESK);
-    if !desk.deliver(signal, false) && !desk.early.contains(&signal) {
-        desk.early.push(signal);
+    if !desk.deliver(signal, false) {
+        desk.keep(signal);
     }
 }
 
@@ -163,10 +185,18 @@ impl Desk {
             .inboxes
             .iter()
             .filter_map(Weak::upgrade)
-            .filter(|inbox| inbox.wanted.contains(&signal) && (inbox.console || !console))
+            .filter(|inbox| {
+                inbox.wanted.contains(&signal) && (inbox.console || !console || signal == Signal::Interrupt)
+            })
             .collect();
         inboxes.iter().for_each(|inbox| inbox.put(signal));
         !inboxes.is_empty()
+    }
+
+    fn keep(&mut self, signal: Signal) {
+        if !self.early.contains(&signal) {
+            self.early.push(signal);
+        }
     }
 }
 
@@ -179,8 +209,15 @@ unsafe extern "system" fn on_console(event: u32) -> i32 {
         CTRL_LOGOFF_EVENT => return 1,
         _ => return 0,
     };
-    let desk = lock(&DESK);
-    let heard = desk.deliver(signal, true) || desk.blocked.contains(&signal);
+    if signal == Signal::Terminate {
+        ENDS.store(true, Ordering::Relaxed);
+    }
+    let mut desk = lock(&DESK);
+    let mut heard = desk.deliver(signal, true);
+    if !heard && desk.blocked.contains(&signal) {
+        desk.keep(signal);
+        heard = true;
+    }
     drop(desk);
     if heard && matches!(event, CTRL_CLOSE_EVENT | CTRL_SHUTDOWN_EVENT) {
         // The system ends the process as soon as this returns, or some seconds later: until then it may finish its work.
@@ -220,6 +257,11 @@ mod tests {
         assert_eq!(signals.next().unwrap(), Some(Signal::Interrupt));
         assert_eq!(signals.next().unwrap(), None);
         drop(signals);
-        assert_eq!(told(CTRL_C_EVENT), 1, "without effect");
+        assert_eq!(told(CTRL_C_EVENT), 1, "kept for the next who reads it");
+        let mut signals = Signals::for_child(&[Signal::Interrupt]).unwrap();
+        assert_eq!(signals.next().unwrap(), Some(Signal::Interrupt));
+        assert_eq!(told(CTRL_C_EVENT), 1);
+        assert_eq!(signals.next().unwrap(), Some(Signal::Interrupt), "no child hears that");
+        assert!(!console_ends());
     }
 }

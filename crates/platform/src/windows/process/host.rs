@@ -18,30 +18,50 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, PROCESS_DUP_HANDL
 
 use super::super::descriptor::{AsDescriptor as _, Borrowed, number};
 use super::super::pipe::{self, MessagePipe, Received};
-use super::super::poll::{Poller, Signal, Signals};
+use super::super::poll::{Poller, Signal, Signals, console_ends};
 use super::child::{Child, Exit};
 use super::start::{self, Suspended};
 use super::{Error, this_program};
 
-/// What a guest is told and tells: the first byte of each message.
+/// What a guest is told and tells: the first byte of each message. A successor begins in two steps, so that one that was given up
+/// never does: it stands still when the host says `AGREED`, and goes only after the guest's `COMMIT`.
 pub(super) mod word {
     /// To the guest: the signals.
     pub(in super::super) const TERMINATE: u8 = b'T';
     pub(in super::super) const INTERRUPT: u8 = b'I';
     pub(in super::super) const HANGUP: u8 = b'H';
-    /// To the guest: the successor is there, end now.
+    /// To the guest: the successor to that wish stands ready.
     pub(in super::super) const AGREED: u8 = b'+';
     /// To the guest: why there is none, in UTF-8.
     pub(in super::super) const REFUSED: u8 = b'-';
     /// To the host: a [`Wish`](super::Wish).
-    pub(in super::super) const WISH: u8 = b'1';
+    pub(in super::super) const WISH: u8 = b'2';
+    /// To the host: the guest ends, and whoever stands ready for that wish begins.
+    pub(in super::super) const COMMIT: u8 = b'C';
+    /// To the host: the guest stays, and whoever stands ready for that wish, or will, is not to begin.
+    pub(in super::super) const WITHDRAWN: u8 = b'W';
+}
+
+/// A message: word, number of the wish that it is about (0: none), and more.
+pub(super) struct Told;
+
+impl Told {
+    pub(super) fn encode(word: u8, number: u32, more: &[u8]) -> Vec<u8> {
+        [&[word][..], &number.to_le_bytes(), more].concat()
+    }
+
+    pub(super) fn decode(message: &[u8]) -> Option<(u8, u32, &[u8])> {
+        let (word, rest) = message.split_first()?;
+        let (number, more) = rest.split_first_chunk()?;
+        Some((*word, u32::from_le_bytes(*number), more))
+    }
 }
 
 /// The longest message.
 pub(super) const LONGEST: usize = 256 * 1024;
 /// The option with which a guest is told where its host is.
 pub(super) const OPTION: &str = "--host";
-/// A guest that was told to end has this long.
+/// A guest that said that it ends has this long.
 const END: Duration = Duration::from_secs(1);
 
 /// What a guest wants to be put in its place.
@@ -61,14 +81,13 @@ impl Wish {
         let numbers = OsString::from(numbers.join(" "));
         let parts = [numbers.as_os_str(), self.program.as_os_str()];
         let parts = parts.into_iter().chain(self.args.iter().map(OsString::as_os_str));
-        let mut bytes = vec![word::WISH];
+        let mut bytes = Vec::new();
         for part in parts {
             bytes.extend(part.encode_wide().chain([0]).flat_map(u16::to_le_bytes));
         }
         bytes
     }
 
-    /// What follows the first byte.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (units, rest) = bytes.as_chunks::<2>();
         let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
@@ -83,8 +102,8 @@ impl Wish {
 }
 
 /// Runs this program with `args` as a process that another can take the place of, and waits for the end of the last one.
-/// What this process is asked from outside ([`poll::request`](super::super::poll::request)) goes to the one that runs; what a
-/// console says reaches that one by itself, since it is on the same.
+/// What this process is asked from outside, by [`poll::request`](super::super::poll::request) or with Ctrl-C, goes to the one that
+/// runs. What else a console says, as that it is being closed, reaches that one by itself, since it is on the same.
 ///
 /// # Errors
 /// [`Error::Start`], [`Error::Watch`]: nothing runs.
@@ -98,7 +117,7 @@ pub fn host(args: &[OsString]) -> Result<Exit, Error> {
     let poller = Poller::new().map_err(Error::Watch)?;
     poller.add(&signals, 0).map_err(Error::Watch)?;
     guest.watch(&poller).map_err(Error::Watch)?;
-    let mut stops = false;
+    let (mut stops, mut next) = (false, None);
     let (mut ready, mut buffer) = (Vec::new(), vec![0; LONGEST]);
     loop {
         poller.wait(&mut ready, None).map_err(Error::Watch)?;
@@ -113,20 +132,30 @@ pub fn host(args: &[OsString]) -> Result<Exit, Error> {
             let _ = poller.remove(&guest.pipe);
         }
         if let Ok(Received::Message(length)) = received {
-            match successor(&buffer[..length], &itself) {
-                Ok(next) => {
-                    let _ = guest.pipe.send(&[word::AGREED]);
-                    guest.leave(&poller);
-                    guest = next.begin().map_err(Error::Watch)?;
-                    guest.watch(&poller).map_err(Error::Watch)?;
-                    // Whoever was told has perhaps not lived to do it.
-                    if stops {
-                        guest.tell(Signal::Terminate);
+            match Told::decode(&buffer[..length]) {
+                Some((word::WISH, number, wish)) => {
+                    next = None;
+                    match successor(wish, &itself) {
+                        Ok(ready) => {
+                            next = Some((number, ready));
+                            guest.say(word::AGREED, number, &[]);
+                        }
+                        Err(why) => guest.say(word::REFUSED, number, why.as_bytes()),
                     }
                 }
-                Err(why) => {
-                    let _ = guest.pipe.send(&[&[word::REFUSED], why.as_bytes()].concat());
+                Some((word::COMMIT, number, _)) => {
+                    if let Some((_, ready)) = next.take_if(|(wish, _)| *wish == number) {
+                        guest.leave(&poller).map_err(Error::Watch)?;
+                        guest = ready.begin().map_err(Error::Watch)?;
+                        guest.watch(&poller).map_err(Error::Watch)?;
+                        // Whoever was told has perhaps not lived to do it.
+                        if stops || console_ends() {
+                            guest.tell(Signal::Terminate);
+                        }
+                    }
                 }
+                Some((word::WITHDRAWN, number, _)) => drop(next.take_if(|(wish, _)| *wish == number)),
+                _ => {}
             }
             continue;
         }
@@ -152,12 +181,9 @@ fn itself() -> io::Result<OwnedHandle> {
 }
 
 /// Does what a guest wishes, up to the moment at which it has to end.
-fn successor(message: &[u8], itself: &OwnedHandle) -> Result<Next, String> {
-    let wish = match message {
-        [word::WISH, rest @ ..] => Wish::decode(rest),
-        _ => None,
-    };
-    let wish = wish.ok_or("the process that is to start it does not understand this version")?;
+fn successor(wish: &[u8], itself: &OwnedHandle) -> Result<Next, String> {
+    let wish =
+        Wish::decode(wish).ok_or("the process that is to start it does not understand this version")?;
     // SAFETY: the guest, which is this same program, has made them for its successor and counts on this process to close them.
     let own = |raw: usize| unsafe { OwnedHandle::from_raw_handle(raw as _) };
     let (job, inherit) = (own(wish.job), wish.inherit.into_iter().map(own).collect::<Vec<_>>());
@@ -209,12 +235,19 @@ impl Guest {
             Signal::Hangup => word::HANGUP,
             Signal::Child => return,
         };
+        self.say(word, 0, &[]);
+    }
+
+    fn say(&self, word: u8, number: u32, more: &[u8]) {
         // One that does not listen any more is about to end.
-        let _ = self.pipe.send(&[word]);
+        let _ = self.pipe.send(&Told::encode(word, number, more));
     }
 
     /// Waits for its end, or ends it: its successor waits.
-    fn leave(self, poller: &Poller) {
+    ///
+    /// # Errors
+    /// It may run on: nobody may begin next to it.
+    fn leave(self, poller: &Poller) -> io::Result<()> {
         let _ = poller.remove(&self.child);
         let _ = poller.remove(&self.pipe);
         let handle = self.child.as_raw_handle();
@@ -222,10 +255,12 @@ impl Guest {
         let wait = END.as_millis() as u32;
         // SAFETY: the handle is open.
         if unsafe { WaitForSingleObject(handle, wait) } != WAIT_OBJECT_0 {
-            let _ = self.child.kill();
+            self.child.kill()?;
+            // What a driver holds back is not signalled as ended, but runs no more of its own code (TerminateProcess).
             // SAFETY: as above.
             unsafe { WaitForSingleObject(handle, wait) };
         }
+        Ok(())
     }
 }
 
@@ -248,14 +283,23 @@ mod tests {
                 program: r"C:\Program Files\ü\vipdrift.exe".into(),
                 args: vec!["run".into(), OsString::from_wide(&[0xD800, 0x41]), "--succession".into()],
             };
-            let bytes = wish.encode();
-            assert_eq!(bytes[0], word::WISH);
-            assert_eq!(Wish::decode(&bytes[1..]), Some(wish));
+            assert_eq!(Wish::decode(&wish.encode()), Some(wish));
         }
         let wish = Wish { job: 12, inherit: vec![], program: "a".into(), args: vec![] };
-        assert_eq!(Wish::decode(&wish.encode()[1..]), Some(wish));
+        assert_eq!(Wish::decode(&wish.encode()), Some(wish));
         for broken in [&b""[..], b"1", b"1\0", b"1\0\0\0", b"x\0\0\0a\0\0\0", b"1\0\0\0a\0"] {
             assert_eq!(Wish::decode(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_arrives_as_it_was() {
+        for more in [&b""[..], b"why"] {
+            let told = Told::encode(word::REFUSED, 7, more);
+            assert_eq!(Told::decode(&told), Some((word::REFUSED, 7, more)));
+        }
+        for broken in [&b""[..], b"-", b"-\0\0\0"] {
+            assert_eq!(Told::decode(broken), None, "{broken:?}");
         }
     }
 }

@@ -16,11 +16,11 @@ use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::Threading::{
-    CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW, DETACHED_PROCESS,
-    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess,
-    InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
-    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
-    STARTF_USESTDHANDLES, STARTUPINFOEXW, UpdateProcThreadAttribute,
+    CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW,
+    CreateProcessW, DETACHED_PROCESS, DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT,
+    GetCurrentProcess, InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST,
+    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_CREATION_FLAGS,
+    PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW, UpdateProcThreadAttribute,
 };
 
 use super::super::descriptor::Borrowed;
@@ -43,7 +43,8 @@ pub fn spawn(program: &Path, args: &[OsString], inherit: &[Borrowed<'_>]) -> Res
     Ok(child)
 }
 
-/// As [`spawn`], and the child is no administrator and has no privilege but to pass through folders (CreateRestrictedToken).
+/// As [`spawn`], and the child is no administrator and has no privilege but to pass through folders and to lock memory
+/// (CreateRestrictedToken).
 ///
 /// # Errors
 /// As there.
@@ -61,7 +62,8 @@ pub(super) struct Suspended {
     thread: OwnedHandle,
 }
 
-/// As [`spawn`], and it does nothing until it is told to begin.
+/// As [`spawn`], and it does nothing until it is told to begin. Ctrl-C does not reach it or its children (CREATE_NEW_PROCESS_GROUP):
+/// one that stands still could not heed it, and would be ended.
 ///
 /// # Errors
 /// As there.
@@ -70,7 +72,7 @@ pub(super) fn suspended(
     args: &[OsString],
     inherit: &[Borrowed<'_>],
 ) -> Result<Suspended, Error> {
-    let (child, thread) = start(program, args, inherit, None, CREATE_SUSPENDED)?;
+    let (child, thread) = start(program, args, inherit, None, CREATE_SUSPENDED | CREATE_NEW_PROCESS_GROUP)?;
     Ok(Suspended { child: Some(child), thread })
 }
 
