@@ -46,6 +46,9 @@ pub enum ClientError {
         /// Why.
         reason: String,
     },
+    /// The daemon began it, and it did not come to its end.
+    #[error("{0}")]
+    NotDone(String),
     /// Whatever is behind the socket does not speak this protocol.
     #[error("not understood: {0}")]
     Broken(String),

@@ -224,6 +224,10 @@ pub struct Daemon {
     pub brain_pid: u32,
     /// Brains started since the keeper started, this one included.
     pub brain_starts: u32,
+    /// `reload`, `restart`: this brain began because an operator had ordered that, and it was carried out. Empty: nothing
+    /// was ordered, or it was not carried out. `None`: an older version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<String>,
     /// Digest of the configuration, in hexadecimal; the same on nodes that agree.
     pub config_digest: String,
     /// User that the brain runs as.
@@ -350,6 +354,7 @@ mod tests {
                 keeper_pid: 100,
                 brain_pid: 101,
                 brain_starts: 1,
+                ordered: Some(String::new()),
                 config_digest: "00000000000000ff".into(),
                 user: "vipdrift".into(),
                 real_time: "granted".into(),
@@ -376,7 +381,7 @@ mod tests {
             r#""missed":0,"health":"healthy","groups":[{"name":"web","role":"standby","term":3,"mounted":false,"claiming":false,"demoted":false}]}],"#,
             r#""groups":[{"name":"web","role":"active","active_node":"alpha","term":3,"since":"2026-01-01T00:00:00Z","#,
             r#""reason":"bravo silent, 192.0.2.100 not answered","vips":[{"address":"192.0.2.100/24","interface":"eth0","mounted":true}]}],"#,
-            r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"config_digest":"00000000000000ff","user":"vipdrift","#,
+            r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"ordered":"","config_digest":"00000000000000ff","user":"vipdrift","#,
             r#""real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted","lease":"granted","#,
             r#""lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},"#,
             r#""counters":{"heartbeats_sent":0,"heartbeats_heard":0,"datagrams_rejected":{"bad_mac":2},"frames_rejected":0,"#,

@@ -185,6 +185,7 @@ pub(crate) fn status() -> Status {
         peers: vec![],
         groups: vec![],
         daemon: Daemon {
+            ordered: None,
             keeper_pid: 100,
             brain_pid: 101,
             brain_starts: 1,

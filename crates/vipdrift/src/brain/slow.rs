@@ -40,6 +40,8 @@ pub(super) struct SlowParts {
     pub(super) keeper_pid: u32,
     pub(super) keeper_real_time: String,
     pub(super) life_number: u32,
+    /// What an operator had ordered that this brain begins with; empty: nothing.
+    pub(super) ordered: String,
     pub(super) resolved: Resolved,
     pub(super) cluster: String,
     pub(super) state: Option<File>,

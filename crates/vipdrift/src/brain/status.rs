@@ -67,6 +67,7 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
             keeper_pid: parts.keeper_pid,
             brain_pid: std::process::id(),
             brain_starts: parts.life_number,
+            ordered: Some(parts.ordered.clone()),
             config_digest: parts.resolved.digest(),
             user: parts.grants.user.clone(),
             real_time: parts.grants.real_time.clone(),

@@ -67,7 +67,8 @@ pub(super) fn reload(place: &Where) -> u8 {
     with(place, EXAMINED, async |client| {
         let before = client.status().await?;
         let changes = client.reload().await?;
-        wait_for_successor(client, &before, SUCCESSION).await?;
+        let after = wait_for_successor(client, &before, SUCCESSION).await?;
+        was_carried_out("reload", &after)?;
         Ok(format!("reloaded: {changes}\n"))
     })
 }
@@ -78,6 +79,7 @@ pub(super) fn restart(place: &Where, keep: Option<Duration>) -> u8 {
         let before = client.status().await?;
         let changes = client.restart(&RestartRequest { keep_ms }).await?;
         let after = wait_for_successor(client, &before, SUCCESSION + keep.unwrap_or_default()).await?;
+        was_carried_out("restart", &after)?;
         Ok(format!("version {} runs: {changes}\n", after.version))
     })
 }
@@ -95,6 +97,20 @@ async fn wait_for_successor(
             Ok(_) | Err(_) if begun.elapsed() < limit => tokio::time::sleep(LOOK).await,
             Ok(_) => return Err(ClientError::Timeout(limit)),
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Another brain began, perhaps because it could not be done and the daemon goes on as it was.
+fn was_carried_out(what: &str, after: &Status) -> Result<(), ClientError> {
+    match &after.daemon.ordered {
+        // A version that does not say it.
+        None => Ok(()),
+        Some(ordered) if ordered == what => Ok(()),
+        Some(_) => {
+            let reason =
+                format!("{what} not carried out: the daemon goes on as it was, and its log says why");
+            Err(ClientError::NotDone(reason))
         }
     }
 }

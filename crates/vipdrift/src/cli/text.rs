@@ -253,6 +253,7 @@ mod tests {
                 keeper_pid: 100,
                 brain_pid: 101,
                 brain_starts: 1,
+                ordered: None,
                 config_digest: "ff".into(),
                 user: "vipdrift".into(),
                 real_time: "real-time scheduling refused: no".into(),

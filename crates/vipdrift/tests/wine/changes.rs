@@ -73,6 +73,36 @@ pub(crate) fn a_reload_adds_a_vip_and_drops_none() {
     }
 }
 
+/// A host that answers too late is not obeyed: the keeper has gone on, and nobody begins next to it.
+pub(crate) fn a_slow_host_begins_nobody_that_was_given_up() {
+    let cluster = pair(&[0, 1]);
+    let at = holder(&cluster);
+    let (host, keeper) = (one(&cluster, at, "host"), one(&cluster, at, "keeper"));
+    let since = Instant::now();
+    let signal = |signal| windows(&cluster, at).wine().kill(host, signal).unwrap();
+    signal(vipdrift_lab::Signal::SIGSTOP);
+    let said = windows(&cluster, at).run(&["reload"]).unwrap();
+    assert!(
+        !said.done && said.text.contains("reload not carried out"),
+        "{}\n{}",
+        said.text,
+        output(&cluster, at)
+    );
+    signal(vipdrift_lab::Signal::SIGCONT);
+    // It heard of the wish and of its end, and then of another, which is refused while the node asks around.
+    wait(&cluster, "another reload", |cluster| windows(cluster, at).run(&["reload"]).unwrap().done);
+    assert_eq!(one(&cluster, at, "host"), host);
+    assert_ne!(one(&cluster, at, "keeper"), keeper);
+    wait(&cluster, "all agree", |cluster| cluster.wait_settled().is_ok());
+    is_unbroken(&cluster, at, since);
+    let said = output(&cluster, at);
+    assert!(
+        said.contains("reload not carried out, goes on as it was") && said.contains("timed out"),
+        "{said}"
+    );
+    assert_eq!(said.matches("reload carried out").count(), 1, "{said}");
+}
+
 /// A hook that runs when the keeper makes way goes on to its end, and runs once.
 pub(crate) fn a_hook_outlives_the_keeper_that_began_it() {
     // It writes what it was for when it is told to go on.

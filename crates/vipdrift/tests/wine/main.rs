@@ -23,6 +23,7 @@ vipdrift_lab::tests![
     killed_keeper_takes_its_brain_along_and_what_is_left_goes_at_the_next_start,
     a_killed_host_takes_keeper_and_brain_along,
     a_reload_adds_a_vip_and_drops_none,
+    a_slow_host_begins_nobody_that_was_given_up,
     a_hook_outlives_the_keeper_that_began_it,
     a_restart_takes_the_program_from_its_file_and_moves_nothing,
     without_the_stand_in_nothing_is_mounted,

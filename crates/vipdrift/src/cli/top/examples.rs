@@ -91,6 +91,7 @@ pub(super) fn well() -> Status {
             keeper_pid: 100,
             brain_pid: 101,
             brain_starts: 1,
+            ordered: None,
             config_digest: "ff".into(),
             user: "vipdrift".into(),
             real_time: granted(),
