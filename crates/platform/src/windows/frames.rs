@@ -69,7 +69,8 @@
 //!
 //! Where Npcap is installed, and lets this process use it, all of this is as on Linux: [`FrameSocket::attend`] opens the
 //! interfaces (`driver.rs`), and frames go out and come in as they are. It is all of them or none, since the core reckons
-//! with one time for answers. A driver that is taken away later has questions refused, never answered by silence.
+//! with one time for answers. A driver that is taken away later has questions refused, never answered by silence. One without
+//! immediate mode (Npcap's predecessor WinPcap) has frames wait; that time is reckoned with.
 
 mod announce;
 mod driver;
@@ -184,7 +185,17 @@ impl FrameSocket {
     /// to the time that an answer takes.
     pub fn attend(&mut self, kind: FrameKind, interfaces: &[String]) -> Duration {
         self.driver = Driver::open(kind, interfaces, &self.inbox).ok();
-        if self.driver.is_some() { Duration::ZERO } else { ANSWERS_WITHIN }
+        self.driver.as_ref().map_or(ANSWERS_WITHIN, Driver::late)
+    }
+
+    /// What frames go through, in words, if that is not the same on every machine.
+    #[must_use]
+    pub fn means(&self) -> Option<&'static str> {
+        Some(match &self.driver {
+            Some(driver) if driver.late().is_zero() => "Npcap",
+            Some(_) => "a driver that lets them wait for up to 20 ms, which Npcap does not",
+            None => "the system's own calls: no Npcap, or it is not for this user",
+        })
     }
 
     /// Does what one whole frame (Ethernet header included) says, on an interface.

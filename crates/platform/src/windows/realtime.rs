@@ -108,6 +108,11 @@ pub fn real_time(priority: u8) -> Result<(), Error> {
     Ok(())
 }
 
+/// The priority below [`real_time`]'s for the calling thread, on which that one waits; if it is refused, it is as it was.
+pub(super) fn hurry() {
+    let _ = set_priority(THREAD_PRIORITY_HIGHEST);
+}
+
 /// Undoes [`real_time`] for the calling thread. The timers stay as they are.
 pub fn ordinary() {
     let _ = set_priority(THREAD_PRIORITY_NORMAL);

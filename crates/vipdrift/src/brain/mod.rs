@@ -62,6 +62,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let resolved = Resolved::new(&config, &setup.node).ok_or("no such node")?;
     let mut wires = Wires::open(&setup.descriptors, &resolved).map_err(text)?;
     let answers_within = wires.attend(&resolved);
+    let means = wires.arp.means();
     let control = Listener::from(process::inherited(setup.descriptors.control).map_err(text)?);
     let runner = setup.descriptors.runner.map(process::inherited).transpose().map_err(text)?;
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
@@ -84,6 +85,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let pulse = Arc::new(AtomicU64::new(0));
     let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
     let (keep, to_keep) = tokio::sync::mpsc::channel(history::WAITING);
+    let ordered = life.resumed.as_ref().and_then(|carry| carry.ordered.as_ref());
     let slow = SlowParts {
         events,
         news: heard,
@@ -91,6 +93,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         keeper_pid: setup.keeper_pid,
         keeper_real_time: setup.keeper_real_time,
         life_number: life.number,
+        ordered: ordered.map(|order| order.what.clone()).unwrap_or_default(),
         resolved: resolved.clone(),
         cluster: config.cluster.name.clone(),
         state: state.map(std::fs::File::from),
@@ -102,12 +105,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     };
     slow::start(slow, control)?;
     grants.filter();
-    if cfg!(windows) {
-        log.info(if answers_within.is_zero() {
-            "ARP and Neighbor Discovery go through Npcap"
-        } else {
-            "ARP and Neighbor Discovery go through the system's own calls: no Npcap, or it is not for this user"
-        });
+    if let Some(means) = means {
+        log.info(format_args!("ARP and Neighbor Discovery go through {means}"));
     }
     for degraded in grants.degraded() {
         log.warning(degraded);

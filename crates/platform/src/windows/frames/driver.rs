@@ -1,13 +1,16 @@
 //! Frames as they are, where a driver is installed that sends and hears them: Npcap, or what else has the interface of
 //! libpcap (`wpcap.dll`; pcap(3PCAP)). It is looked up, never needed.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::io;
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 
@@ -15,12 +18,21 @@ use super::super::addresses::Kernel;
 use super::super::library::Library;
 use super::super::links::{Link, find};
 use super::super::mailbox::Mailbox;
+use super::super::realtime;
 use super::FrameKind;
 
 /// Longer than any frame that is understood.
 const SNAPLEN: c_int = 2048;
 /// How long a frame may wait in the driver where it cannot be had at once, in milliseconds.
 const WAIT: c_int = 5;
+/// So late it may be here then: that, and the timers of the system (15.6 ms unless somebody has asked for more).
+const LATE: Duration = Duration::from_millis(20);
+/// An interface that was lost is not opened again sooner.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Nor is one that is being opened, should nobody say what became of that.
+const OPENING: Duration = Duration::from_secs(30);
+/// Not open, or not any more.
+const NOT_NOW: io::ErrorKind = io::ErrorKind::WouldBlock;
 /// Frames that wait to be read; beyond that they are lost, as in any socket.
 const WAITING: usize = 1024;
 /// DLT_EN10MB: frames begin with an Ethernet header.
@@ -53,7 +65,7 @@ macro_rules! functions {
         /// The functions of the library.
         struct Functions {
             $($field: $type,)+
-            /// Not in every version.
+            /// Npcap has it, its predecessor has not.
             set_immediate_mode: Option<SetNumber>,
         }
 
@@ -137,8 +149,8 @@ impl Handle {
             (functions.set_snaplen)(raw, SNAPLEN);
             (functions.set_promisc)(raw, 0);
             (functions.set_timeout)(raw, WAIT);
-            if let Some(immediate) = functions.set_immediate_mode {
-                immediate(raw, 1);
+            if functions.set_immediate_mode.is_some_and(|immediate| immediate(raw, 1) != 0) {
+                return Err(handle.error());
             }
             (functions.activate)(raw)
         };
@@ -205,35 +217,44 @@ fn links() -> io::Result<Vec<Link>> {
     Kernel::open().and_then(|mut kernel| kernel.links()).map_err(io::Error::other)
 }
 
-/// Sends and hears frames on some interfaces.
+/// Sends and hears frames on some interfaces. Belongs to one thread, which is in a hurry: what may take long is done by another,
+/// and the two share nothing that could be locked.
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    functions: &'static Functions,
     kind: FrameKind,
-    inbox: Arc<Inbox>,
-    ports: Mutex<Ports>,
-    over: AtomicBool,
+    /// A frame may reach this program so much later than this machine.
+    late: Duration,
+    ports: RefCell<BTreeMap<u32, Port>>,
+    helper: Sender<Order>,
+    opened: Receiver<(u32, io::Result<Port>)>,
 }
 
-#[derive(Default)]
-struct Ports {
-    open: BTreeMap<u32, Handle>,
-    /// Being opened.
-    opening: BTreeSet<u32>,
+/// What is known of an interface.
+enum Port {
+    Open(Open),
+    /// Being opened, or could not be: not again before then.
+    Closed {
+        until: Instant,
+    },
+}
+
+/// An interface that frames are sent to, and heard from by a thread of its own. When this is dropped, that ends.
+struct Open {
+    sender: Handle,
+    /// Shared with whoever listens: a sender without a listener would have silence taken for an answer.
+    lives: Arc<AtomicBool>,
+}
+
+/// What the helper is to do.
+enum Order {
+    Open(u32),
+    /// Closing takes long.
+    Close(Open),
 }
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let open: Vec<u32> = lock(&self.shared.ports).open.keys().copied().collect();
-        f.debug_struct("Driver").field("kind", &self.shared.kind).field("open", &open).finish()
+        f.debug_struct("Driver").field("kind", &self.kind).finish_non_exhaustive()
     }
-}
-
-fn lock(ports: &Mutex<Ports>) -> MutexGuard<'_, Ports> {
-    ports.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Driver {
@@ -248,16 +269,21 @@ impl Driver {
         // Two names may mean one.
         let interfaces: Option<BTreeSet<u32>> = names.iter().map(index).collect();
         let interfaces = interfaces.ok_or(io::ErrorKind::NotFound)?;
-        let shared = Arc::new(Shared {
-            functions,
-            kind,
-            inbox: Arc::clone(inbox),
-            ports: Mutex::default(),
-            over: AtomicBool::new(false),
-        });
-        let driver = Self { shared };
-        interfaces.iter().try_for_each(|interface| driver.shared.open(*interface))?;
-        Ok(driver)
+        let opener = Opener { functions, kind, inbox: Arc::clone(inbox) };
+        let mut ports = BTreeMap::new();
+        for interface in interfaces {
+            ports.insert(interface, Port::Open(opener.open(interface)?));
+        }
+        let (helper, orders) = channel();
+        let (tell, opened) = channel();
+        std::thread::Builder::new().name("pcap".into()).spawn(move || opener.help(&orders, &tell))?;
+        let late = if functions.set_immediate_mode.is_some() { Duration::ZERO } else { LATE };
+        Ok(Self { kind, late, ports: RefCell::new(ports), helper, opened })
+    }
+
+    /// A frame may reach this program so much later than this machine.
+    pub(super) fn late(&self) -> Duration {
+        self.late
     }
 
     /// Sends a frame. One for an interface that was not there before is refused while that is opened.
@@ -265,63 +291,93 @@ impl Driver {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`]: that; else those of the driver.
     pub(super) fn send(&self, interface: u32, frame: &[u8]) -> io::Result<()> {
-        let mut ports = lock(&self.shared.ports);
-        if let Some(handle) = ports.open.get(&interface) {
-            let sent = handle.send(frame);
-            if sent.is_err() {
-                // It may have been unplugged and be back: opened anew by the next one.
-                ports.open.remove(&interface);
-            }
-            return sent;
+        let (mut ports, now) = (self.ports.borrow_mut(), Instant::now());
+        for (interface, port) in self.opened.try_iter() {
+            ports.insert(interface, port.unwrap_or(Port::Closed { until: now + AGAIN }));
         }
-        if ports.opening.insert(interface) {
-            let shared = Arc::clone(&self.shared);
-            let open = move || {
-                let _ = shared.open(interface);
-                lock(&shared.ports).opening.remove(&interface);
-            };
-            if std::thread::Builder::new().name("pcap".into()).spawn(open).is_err() {
-                ports.opening.remove(&interface);
+        match ports.get(&interface) {
+            Some(Port::Open(open)) => {
+                let sent = if open.lives() { open.sender.send(frame) } else { Err(NOT_NOW.into()) };
+                if sent.is_err() {
+                    // It may have been unplugged and be back: opened anew soon.
+                    let closed = Port::Closed { until: now + AGAIN };
+                    if let Some(Port::Open(open)) = ports.insert(interface, closed) {
+                        let _ = self.helper.send(Order::Close(open));
+                    }
+                }
+                sent
+            }
+            Some(Port::Closed { until }) if now < *until => Err(NOT_NOW.into()),
+            _ => {
+                ports.insert(interface, Port::Closed { until: now + OPENING });
+                let _ = self.helper.send(Order::Open(interface));
+                Err(NOT_NOW.into())
             }
         }
-        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
-impl Drop for Driver {
+impl Open {
+    fn lives(&self) -> bool {
+        self.lives.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.lives.store(false, Ordering::Relaxed);
     }
 }
 
-impl Shared {
+/// Opens interfaces, which takes long.
+struct Opener {
+    functions: &'static Functions,
+    kind: FrameKind,
+    inbox: Arc<Inbox>,
+}
+
+impl Opener {
+    /// Until nobody has orders any more.
+    fn help(&self, orders: &Receiver<Order>, tell: &Sender<(u32, io::Result<Port>)>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Open(interface) => {
+                    drop(tell.send((interface, self.open(interface).map(Port::Open))));
+                }
+                Order::Close(open) => drop(open),
+            }
+        }
+    }
+
     /// Opens an interface twice: a handle is for one thread at a time, and one thread listens.
-    fn open(self: &Arc<Self>, interface: u32) -> io::Result<()> {
+    fn open(&self, interface: u32) -> io::Result<Open> {
         let links = links()?;
         let link = links.iter().find(|link| link.index == interface).ok_or(io::ErrorKind::NotFound)?;
         let own = link.mac.ok_or(io::ErrorKind::Unsupported)?;
         let sender = Handle::open(self.functions, link, self.kind)?;
         let listener = Handle::open(self.functions, link, self.kind)?;
-        let shared = Arc::clone(self);
-        let listen = move || shared.listen(interface, own, &listener);
+        let lives = Arc::new(AtomicBool::new(true));
+        let open = Open { sender, lives: Arc::clone(&lives) };
+        let inbox = Arc::clone(&self.inbox);
+        let listen = move || listen(interface, own, &listener, &inbox, &lives);
         std::thread::Builder::new().name("pcap".into()).spawn(listen)?;
-        lock(&self.ports).open.insert(interface, sender);
-        Ok(())
+        Ok(open)
     }
+}
 
-    /// Until the interface is gone, or nobody wants to hear any more.
-    fn listen(&self, interface: u32, own: [u8; 6], handle: &Handle) {
-        while !self.over.load(Ordering::Relaxed) {
-            match handle.next() {
-                // What this machine itself sends is heard as well.
-                Ok(Some(frame)) if frame.get(6..12) != Some(&own) => {
-                    self.inbox.put_if_room((interface, frame.to_vec()), WAITING);
-                }
-                Ok(_) => {}
-                Err(_) => break,
+/// Until the interface is gone, or nobody wants to hear any more.
+fn listen(interface: u32, own: [u8; 6], handle: &Handle, inbox: &Inbox, lives: &AtomicBool) {
+    // Whoever waits for an answer takes silence for one.
+    realtime::hurry();
+    while lives.load(Ordering::Relaxed) {
+        match handle.next() {
+            // What this machine itself sends is heard as well.
+            Ok(Some(frame)) if frame.get(6..12) != Some(&own) => {
+                inbox.put_if_room((interface, frame.to_vec()), WAITING);
             }
+            Ok(_) => {}
+            Err(_) => break,
         }
-        // A sender without a listener would have silence taken for an answer.
-        lock(&self.ports).open.remove(&interface);
     }
+    lives.store(false, Ordering::Relaxed);
 }
