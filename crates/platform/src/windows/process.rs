@@ -11,10 +11,10 @@ mod handover;
 mod host;
 mod job;
 mod memory;
+mod program;
 mod start;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub use self::handover::{Handover, join};
 pub use self::host::host;
 pub(super) use self::job::Job;
 pub use self::memory::{inherited_bytes, memory_file, scratch_file};
+pub use self::program::this_program;
 pub use self::start::{spawn, spawn_confined};
 use super::descriptor::{Number, Owned};
 
@@ -51,14 +52,6 @@ pub enum Error {
     /// The handle was not inherited: closed, or opened by this process itself, or taken before.
     #[error("handle {0} was not inherited")]
     NotInherited(Number),
-}
-
-/// The program that runs.
-///
-/// # Errors
-/// The system does not know.
-pub fn this_program() -> io::Result<PathBuf> {
-    std::env::current_exe()
 }
 
 /// What takes the place of a program needs longer than a new child: two processes begin, and files are looked through for

@@ -7,7 +7,7 @@
 //! ([`spawn_confined`](super::process::spawn_confined)).
 
 mod limits;
-mod token;
+pub(super) mod token;
 
 use std::io;
 

@@ -187,7 +187,7 @@ enum Command {
     #[command(hide = true)]
     Brain { setup: Number, life: Number, pipe: Number },
     #[command(hide = true)]
-    Rehearse,
+    Rehearse(keeper::confinement::Rehearsal),
     #[command(hide = true)]
     Examine { question: Number, answer: Number },
     #[cfg(target_os = "linux")]
@@ -336,9 +336,9 @@ pub(crate) fn main() -> ExitCode {
             Ok(()) => DONE,
             Err(why) => fail(NOT_DONE, &format!("brain: {why}")),
         },
-        Command::Rehearse => match vipdrift_platform::sandbox::drop_privileges(None) {
-            Ok(_) => DONE,
-            Err(why) => fail(NOT_DONE, &why.to_string()),
+        Command::Rehearse(rehearsal) => match rehearsal.run() {
+            Ok(()) => DONE,
+            Err(why) => fail(NOT_DONE, &why),
         },
         Command::Examine { question, answer } => {
             if keeper::examination::run(question, answer) {

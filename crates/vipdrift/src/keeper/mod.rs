@@ -2,7 +2,7 @@
 //! and only VIPs of the configuration.
 
 mod child;
-mod confinement;
+pub(crate) mod confinement;
 mod driver;
 pub(crate) mod examination;
 mod hands;
@@ -259,6 +259,7 @@ fn prepare(
     if left.as_ref().is_some_and(|left| left.extended) {
         lease.restore(now());
     }
+    let file = left.as_ref().and_then(|left| left.file.clone()).or_else(succession::own_file);
     let hands = Hands::new(network, survey, lease, now());
     let parts = Parts {
         log,
@@ -270,6 +271,7 @@ fn prepare(
         hands,
         lifetimes,
         confined,
+        file,
         signals,
         setup,
         drained,

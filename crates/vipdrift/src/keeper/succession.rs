@@ -46,6 +46,9 @@ pub(crate) struct Succession {
     pub(super) names: Names,
     /// Brains are started with less than their keeper has.
     pub(super) confined: bool,
+    /// Where the first keeper's program was: what an upgrade puts there is what a restart begins.
+    #[serde(default)]
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Succession {
@@ -155,6 +158,7 @@ mod tests {
             roles: None,
             names: Names::default(),
             confined: false,
+            file: None,
         }
     }
 

@@ -93,7 +93,8 @@ pub(crate) fn the_brain_is_no_administrator() {
     let user = cluster.status(0).unwrap().daemon.user;
     assert!(
         user.starts_with("this user, no administrator,") && user.ends_with("with 0 privileges"),
-        "{user}"
+        "{user}\n{}",
+        cluster.describe()
     );
 }
 

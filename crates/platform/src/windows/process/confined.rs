@@ -1,17 +1,19 @@
-//! The token of a child that is to have less than its parent: no rights of administrators, and no privilege but the one to
-//! pass through folders. A process cannot take that much from itself.
+//! The token of a child that is to have less than its parent: no rights of administrators, and no privilege but those to
+//! pass through folders and to [lock memory](super::super::realtime::lock_memory), which it gives up itself once it has done
+//! so. A process cannot take the rights of administrators from itself.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::ptr;
 
 use windows_sys::Win32::Security::{
-    CreateRestrictedToken, DACL_SECURITY_INFORMATION, DISABLE_MAX_PRIVILEGE, SID_AND_ATTRIBUTES,
-    SetKernelObjectSecurity, SetTokenInformation, TOKEN_ADJUST_DEFAULT, TOKEN_ASSIGN_PRIMARY,
-    TOKEN_DEFAULT_DACL, TOKEN_DUPLICATE, TOKEN_QUERY, TokenDefaultDacl, WinBuiltinAdministratorsSid,
+    CreateRestrictedToken, DACL_SECURITY_INFORMATION, SID_AND_ATTRIBUTES, SetKernelObjectSecurity,
+    SetTokenInformation, TOKEN_ADJUST_DEFAULT, TOKEN_ASSIGN_PRIMARY, TOKEN_DEFAULT_DACL, TOKEN_DUPLICATE,
+    TOKEN_QUERY, TokenDefaultDacl, WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::Storage::FileSystem::WRITE_DAC;
 
+use super::super::sandbox::token::{PASSING_THROUGH, privileges_but};
 use super::super::security::{Descriptor, own_token, well_known};
 
 /// The token of this process without all that.
@@ -24,16 +26,19 @@ pub(super) fn token() -> io::Result<OwnedHandle> {
     let own = own_token(access)?;
     let mut administrators = well_known(WinBuiltinAdministratorsSid)?;
     let denied = SID_AND_ATTRIBUTES { Sid: administrators.as_mut_ptr().cast(), Attributes: 0 };
+    let gone = privileges_but(&own, &[PASSING_THROUGH, "SeIncreaseWorkingSetPrivilege"])?;
+    let count = u32::try_from(gone.len()).map_err(io::Error::other)?;
     let mut raw = ptr::null_mut();
-    // SAFETY: the token is open; one identifier is read, which lives across the call; the system writes to `raw`.
+    // SAFETY: the token is open; one identifier and the privileges are read, which live across the call; the system writes to
+    // `raw`.
     let made = unsafe {
         CreateRestrictedToken(
             own.as_raw_handle(),
-            DISABLE_MAX_PRIVILEGE,
+            0,
             1,
             &raw const denied,
-            0,
-            ptr::null(),
+            count,
+            gone.as_ptr(),
             0,
             ptr::null(),
             &raw mut raw,

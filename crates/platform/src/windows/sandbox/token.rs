@@ -4,7 +4,7 @@ use std::io;
 use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID};
+use windows_sys::Win32::Foundation::{ERROR_NO_SUCH_PRIVILEGE, ERROR_NOT_ALL_ASSIGNED, GetLastError, LUID};
 use windows_sys::Win32::Security::{
     AdjustTokenPrivileges, EqualSid, GetSidSubAuthority, GetSidSubAuthorityCount, LUID_AND_ATTRIBUTES,
     LookupPrivilegeValueW, SE_PRIVILEGE_REMOVED, SID_AND_ATTRIBUTES, SetTokenInformation,
@@ -33,34 +33,14 @@ impl Token {
         Ok(Self { token: own_token(access)? })
     }
 
-    /// Privileges as they are now, removed ones left out.
-    fn list(&self) -> io::Result<Vec<LUID_AND_ATTRIBUTES>> {
-        let answer = ask_token(&self.token, TokenPrivileges)?;
-        // SAFETY: for this question the answer is this structure, with so many entries as it says.
-        let entries = unsafe {
-            let head = answer.as_ptr().cast::<TOKEN_PRIVILEGES>();
-            std::slice::from_raw_parts(
-                (&raw const (*head).Privileges).cast(),
-                (*head).PrivilegeCount as usize,
-            )
-        };
-        let entries: &[LUID_AND_ATTRIBUTES] = entries;
-        Ok(entries.iter().copied().filter(|entry| entry.Attributes & SE_PRIVILEGE_REMOVED == 0).collect())
-    }
-
-    /// How many there are besides the one that is kept.
+    /// How many privileges there are besides the one that is kept.
     pub(super) fn privileges(&self) -> io::Result<usize> {
-        let kept = passing_through()?;
-        Ok(self.list()?.iter().filter(|entry| !same(entry.Luid, kept)).count())
+        privileges_but(&self.token, &[PASSING_THROUGH]).map(|privileges| privileges.len())
     }
 
     /// Gives up all of them but passing through folders, without which paths could not be opened.
     pub(super) fn remove_privileges(&self) -> io::Result<()> {
-        let kept = passing_through()?;
-        for entry in self.list()? {
-            if same(entry.Luid, kept) {
-                continue;
-            }
+        for entry in privileges_but(&self.token, &[PASSING_THROUGH])? {
             let one = TOKEN_PRIVILEGES {
                 PrivilegeCount: 1,
                 Privileges: [LUID_AND_ATTRIBUTES { Luid: entry.Luid, Attributes: SE_PRIVILEGE_REMOVED }],
@@ -152,12 +132,37 @@ impl Token {
     }
 }
 
-fn passing_through() -> io::Result<LUID> {
-    let name = wide("SeChangeNotifyPrivilege");
+/// Without it paths could not be opened.
+pub(in super::super) const PASSING_THROUGH: &str = "SeChangeNotifyPrivilege";
+
+/// The privileges of a token but those of these names, which the system need not know. Removed ones are none.
+pub(in super::super) fn privileges_but(
+    token: &OwnedHandle,
+    kept: &[&str],
+) -> io::Result<Vec<LUID_AND_ATTRIBUTES>> {
+    let kept = kept.iter().filter_map(|name| privilege(name).transpose()).collect::<io::Result<Vec<_>>>()?;
+    let answer = ask_token(token, TokenPrivileges)?;
+    // SAFETY: for this question the answer is this structure, with so many entries as it says.
+    let entries = unsafe {
+        let head = answer.as_ptr().cast::<TOKEN_PRIVILEGES>();
+        std::slice::from_raw_parts((&raw const (*head).Privileges).cast(), (*head).PrivilegeCount as usize)
+    };
+    let entries: &[LUID_AND_ATTRIBUTES] = entries;
+    let goes = |entry: &LUID_AND_ATTRIBUTES| {
+        entry.Attributes & SE_PRIVILEGE_REMOVED == 0 && !kept.iter().any(|kept| same(entry.Luid, *kept))
+    };
+    Ok(entries.iter().copied().filter(goes).collect())
+}
+
+/// What the system calls a privilege, if it knows it.
+fn privilege(name: &str) -> io::Result<Option<LUID>> {
+    let name = wide(name);
     let mut luid = LUID { LowPart: 0, HighPart: 0 };
     // SAFETY: the name ends with zero; null means this machine; the system writes to `luid`.
-    done(unsafe { LookupPrivilegeValueW(ptr::null(), name.as_ptr(), &raw mut luid) })?;
-    Ok(luid)
+    match done(unsafe { LookupPrivilegeValueW(ptr::null(), name.as_ptr(), &raw mut luid) }) {
+        Err(error) if error.raw_os_error() == Some(ERROR_NO_SUCH_PRIVILEGE.cast_signed()) => Ok(None),
+        known => known.map(|()| Some(luid)),
+    }
 }
 
 fn same(first: LUID, second: LUID) -> bool {

@@ -14,7 +14,7 @@ use crate::keeper::PRIORITY;
 use crate::keeper::child::{Brain, Heard};
 use crate::keeper::examination::{Candidate, Examination, Question};
 use crate::keeper::names::Names;
-use crate::keeper::succession::{self, Succession};
+use crate::keeper::succession::Succession;
 use crate::message::ToBrain;
 
 /// A brain that was asked to retire has this long.
@@ -102,7 +102,7 @@ impl Driver {
         }
         let Parts { options, resolved, loaded, .. } = &self.parts;
         let program = if restart {
-            Some(succession::own_file().ok_or("the file of this program is not known")?)
+            Some(self.parts.file.clone().ok_or("the file of this program is not known")?)
         } else {
             None
         };
@@ -262,6 +262,7 @@ impl Driver {
             roles: None,
             names,
             confined: self.parts.confined,
+            file: self.parts.file.clone(),
         };
         let error = left.make_way(&self.parts.options, program.as_deref(), roles);
         let _ = realtime::real_time(PRIORITY);

@@ -3,6 +3,7 @@
 mod change;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vipdrift_core::keeper::{Lives, Verdict};
@@ -84,6 +85,8 @@ pub(super) struct Parts {
     pub(super) lifetimes: Lifetimes,
     /// Brains are started with less than this process has.
     pub(super) confined: bool,
+    /// The file that another version would be put into.
+    pub(super) file: Option<PathBuf>,
     pub(super) signals: Signals,
     /// The memory file that every brain gets.
     pub(super) setup: Owned,
