@@ -433,6 +433,10 @@ fn interface_name(text: &str) -> Result<(), String> {
     if text.trim().is_empty() || text.chars().count() > 256 || text.contains(char::is_control) {
         return Err("an interface name has 1 to 256 characters, none of which controls a terminal".into());
     }
+    // Descriptions of cards do have slashes; these are no names anywhere.
+    if [".", ".."].contains(&text) {
+        return Err(format!("`{text}` is no interface name"));
+    }
     Ok(())
 }
 

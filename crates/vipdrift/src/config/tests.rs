@@ -193,6 +193,7 @@ const CASES: &[Case] = &[
     ("2001:db8::100/64", "192.0.2.100/25", "19:27", "192.0.2.100 cannot be a VIP here", "it is a VIP of group `web`", ""),
     ("vips = [\"192.0.2.100/24\", \"2001:db8::100/64\"]", "vips = []", "19:8", "a group needs at least one VIP", "empty", ""),
     (LAN, "interface = \"lam\"", "18:13", "no node has an interface called `lam`", "", "did you mean `lan`?"),
+    (LAN, "interface = \"..\"", "18:13", "`interface` of [[group]] is not valid", "`..` is no interface name", ""),
     (LAN, "interface = \"lan\"\nprefer = [\"brvao\"]", "19:11", "there is no node `brvao`", "not the name of a [[node]]", "did you mean `bravo`?"),
     (LAN, "interface = \"lan\"\nprefer = [\"bravo\", \"bravo\"]", "19:20", "`bravo` is preferred twice", "again here", ""),
     (LAN, "interface = \"lan\"\nprefer = \"spred\"", "19:10", "`prefer` of [[group]] is not valid", "expected a list of node names or \"spread\"", "prefer = ["),

@@ -1,18 +1,19 @@
 //! What this Windows permits, and what it would do by itself with a VIP.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::Command;
+mod firewall;
+mod registry;
 
+use std::net::IpAddr;
+
+use vipdrift_platform::links::{Guid, Link};
 use vipdrift_platform::privileges;
 
 use super::finding::{Findings, Id};
 use super::scene::Scene;
+use registry::{Unread, query};
 
-/// Where Windows keeps the addresses of its cards that were set by hand, for IPv4.
+/// Where Windows keeps the addresses of its cards that were set by hand, for IPv4: a key for each card, named by its GUID.
 const CARDS: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters\Interfaces";
-/// Where its firewall keeps its rules.
-const FIREWALL: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy";
 
 pub(super) fn look(scene: &Scene, findings: &mut Findings) {
     let missing = privileges::missing();
@@ -25,9 +26,25 @@ pub(super) fn look(scene: &Scene, findings: &mut Findings) {
             privileges::REMEDY,
         );
     }
-    let cards = registry(&[CARDS, "/s", "/v", "IPAddress"]).unwrap_or_default();
+    written(scene, findings);
+    firewall::look(scene, findings);
+}
+
+fn written(scene: &Scene, findings: &mut Findings) {
+    // Where no card has an address that was set by hand, there is nothing to be found, which is an error to `reg query`.
+    let cards = query(&[CARDS, "/s", "/v", "IPAddress"]).or_else(|_| query(&[CARDS]));
+    let cards = match cards {
+        Ok(cards) => cards,
+        Err(Unread(why)) => {
+            return findings.hint(
+                Id::VipWritten,
+                format!("whether a VIP is an address of a card could not be looked at: {why}"),
+                "look for yourself: netsh interface ipv4 show addresses",
+            );
+        }
+    };
     for vip in scene.resolved.vips.iter().map(|vip| vip.address.addr()) {
-        if is_written(&cards, vip) {
+        if is_written(&cards, vip, &scene.links) {
             findings.error(
                 Id::VipWritten,
                 format!("VIP {vip} is an address of a card: Windows takes it at every start, whoever holds it then"),
@@ -35,65 +52,19 @@ pub(super) fn look(scene: &Scene, findings: &mut Findings) {
             );
         }
     }
-    firewall(scene, findings);
 }
 
-fn firewall(scene: &Scene, findings: &mut Findings) {
-    let switched = registry(&[FIREWALL, "/s", "/v", "EnableFirewall"]).unwrap_or_default();
-    let rules = registry(&[&format!(r"{FIREWALL}\FirewallRules")]).unwrap_or_default();
-    let port = scene.resolved.port;
-    if !is_on(&switched) {
-        findings.ok(Id::Firewall, "Windows' firewall is off");
-    } else if lets_in(&rules, port) {
-        findings.ok(Id::Firewall, format!("a rule of Windows' firewall lets UDP port {port} in"));
-    } else {
-        findings.warning(
-            Id::FirewallHeartbeat,
-            format!("Windows' firewall is on, and no rule lets UDP port {port} in: heartbeats of peers are dropped"),
-            "`vipdrift service install` makes one for the peers of the configuration",
-        );
-    }
-}
-
-/// What the registry has, as `reg query` shows it. `None`: no such key or value.
-fn registry(query: &[&str]) -> Option<String> {
-    let root = std::env::var_os("SystemRoot").map_or_else(|| r"C:\Windows".into(), PathBuf::from);
-    let output = Command::new(root.join(r"System32\reg.exe")).arg("query").args(query).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Lines are a name, a type and data; several texts are parted by `\0`.
-fn is_written(cards: &str, vip: IpAddr) -> bool {
-    let data = cards.lines().filter_map(|line| line.trim().strip_prefix("IPAddress"));
-    data.filter_map(|rest| rest.split_whitespace().nth(1))
-        .flat_map(|texts| texts.split(r"\0"))
-        .any(|text| text.parse() == Ok(vip))
-}
-
-/// In any of its profiles.
-fn is_on(switched: &str) -> bool {
-    let data = switched.lines().filter_map(|line| line.trim().strip_prefix("EnableFirewall"));
-    data.filter_map(|rest| rest.split_whitespace().nth(1)).any(|value| value == "0x1")
-}
-
-/// A rule is a text of parts with `|` between them, as the firewall writes it; one without a port is for all of them.
-fn lets_in(rules: &str, port: u16) -> bool {
-    const UDP: &str = "17";
-    rules.lines().filter_map(|line| line.split_once("REG_SZ")).any(|(_, rule)| {
-        let part = |name: &str| {
-            let parts = rule.trim().split('|').filter_map(|part| part.split_once('='));
-            parts.filter(|(key, _)| *key == name).map(|(_, value)| value).collect::<Vec<_>>()
-        };
-        let is = |name: &str, value: &str| part(name) == [value];
-        let (protocols, ports) = (part("Protocol"), part("LPort"));
-        is("Action", "Allow")
-            && is("Active", "TRUE")
-            && is("Dir", "In")
-            && (protocols.is_empty() || protocols == [UDP])
-            && (ports.is_empty() || ports.iter().any(|known| **known == port.to_string()))
-            // Rules of other programs are for those.
-            && part("App").first().is_none_or(|app| app.to_lowercase().ends_with("vipdrift.exe"))
-            && part("Svc").is_empty()
+/// Lines are a name, a type and data, below one that names the key; several texts are parted by `\0`. Cards that were taken
+/// out have keys still.
+fn is_written(cards: &str, vip: IpAddr, links: &[Link]) -> bool {
+    let mut there = false;
+    cards.lines().any(|line| {
+        if line.starts_with("HKEY") {
+            let guid = line.trim_end().rsplit('\\').next().and_then(Guid::parse);
+            there = guid.is_some_and(|guid| links.iter().any(|link| link.guid == guid));
+        }
+        let data = line.trim().strip_prefix("IPAddress").and_then(|rest| rest.split_whitespace().nth(1));
+        there && data.is_some_and(|texts| texts.split(r"\0").any(|text| text.parse() == Ok(vip)))
     })
 }
 
@@ -102,32 +73,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_registry_says_is_read() {
-        let cards = "\nHKEY_LOCAL_MACHINE\\...\\{4D36E972}\n    IPAddress    REG_MULTI_SZ    192.0.2.10\\0192.0.2.100\n\
-                     \nEnd of search: 1 match(es) found.\n";
-        let vip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        assert!(is_written(cards, vip("192.0.2.100")) && is_written(cards, vip("192.0.2.10")));
-        assert!(!is_written(cards, vip("192.0.2.1")) && !is_written("", vip("192.0.2.1")));
-        assert!(is_on("  EnableFirewall    REG_DWORD    0x1\n"));
-        assert!(!is_on("  EnableFirewall    REG_DWORD    0x0\n") && !is_on(""));
-    }
-
-    #[test]
-    fn a_rule_lets_in_or_not() {
-        let rule = |parts: &str| format!("    {{GUID}}    REG_SZ    v2.31|{parts}|\n");
-        let good = r"Action=Allow|Active=TRUE|Dir=In|Protocol=17|LPort=5798|RA4=192.0.2.12|App=C:\Program Files\vipdrift\vipdrift.exe|Name=vipdrift heartbeats";
-        assert!(lets_in(&rule(good), 5798));
-        assert!(lets_in(&rule("Action=Allow|Active=TRUE|Dir=In|Name=everything"), 5798));
-        for (from, to) in [
-            ("Allow", "Block"),
-            ("TRUE", "FALSE"),
-            ("Dir=In", "Dir=Out"),
-            ("=17", "=6"),
-            ("5798", "5799"),
-            ("vipdrift.exe", "other.exe"),
-        ] {
-            assert!(!lets_in(&rule(&good.replace(from, to)), 5798), "{to}");
+    fn addresses_of_cards_that_are_there() {
+        let guid = "{4D36E972-E325-11CE-BFC1-08002BE10318}";
+        let card = |guid: &str, data: &str| {
+            format!(
+                "\r\nHKEY_LOCAL_MACHINE\\SYSTEM\\...\\Interfaces\\{guid}\r\n    IPAddress    REG_MULTI_SZ    {data}\r\n"
+            )
+        };
+        let link = |guid: &str| Link {
+            index: 2,
+            name: "Ethernet".into(),
+            mac: None,
+            running: true,
+            loopback: false,
+            description: "card".into(),
+            guid: Guid::parse(guid).expect("a GUID"),
+            luid: 2,
+        };
+        let (links, vip) = ([link(guid)], |text: &str| text.parse::<IpAddr>().expect("an address"));
+        let cards = card(guid, r"192.0.2.10\0192.0.2.100") + "\r\nEnd of search: 1 match(es) found.\r\n";
+        for written in ["192.0.2.100", "192.0.2.10"] {
+            assert!(is_written(&cards, vip(written), &links), "{written}");
         }
-        assert!(!lets_in("", 5798));
+        assert!(!is_written(&cards, vip("192.0.2.1"), &links) && !is_written("", vip("192.0.2.1"), &links));
+        let gone = card("{00000000-0000-0000-0000-000000000001}", "192.0.2.1") + &cards;
+        assert!(!is_written(&gone, vip("192.0.2.1"), &links) && is_written(&gone, vip("192.0.2.10"), &links));
     }
 }

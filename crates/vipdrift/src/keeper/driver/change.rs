@@ -192,7 +192,13 @@ impl Driver {
         let order = CarryOrder { what: what.to_owned(), changes: changes.clone() };
         if let Some(keep) = keep {
             let keep = duration::show(keep);
-            self.parts.log.info(format_args!("{what}: the kernel holds the VIPs for {keep} at most"));
+            if self.parts.lifetimes.end() {
+                self.parts.log.info(format_args!("{what}: the kernel holds the VIPs for {keep} at most"));
+            } else {
+                self.parts.log.warning(format_args!(
+                    "{what}: the VIPs have a lifetime of {keep}, but it is not known whether this system ends it"
+                ));
+            }
         }
         self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
         // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
