@@ -6,7 +6,12 @@
 Target amd64-unicode
 ManifestDPIAware true
 RequestExecutionLevel admin
-SetCompressor /SOLID lzma
+; -DQUICK: larger, and made ten times as fast.
+!ifdef QUICK
+  SetCompressor zlib
+!else
+  SetCompressor /SOLID lzma
+!endif
 
 !include "FileFunc.nsh"
 !include "LogicLib.nsh"

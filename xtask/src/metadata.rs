@@ -24,6 +24,16 @@ pub(crate) struct Package {
     pub(crate) manifest_path: PathBuf,
     /// What its manifest asks for, on any platform, of any kind.
     pub(crate) dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+}
+
+/// What cargo makes of a package.
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+    /// `cargo test` runs it.
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +97,12 @@ impl Metadata {
 impl Package {
     pub(crate) fn folder(&self) -> &Path {
         self.manifest_path.parent().expect("a manifest is in a folder")
+    }
+
+    /// The names of the test programs in its `tests` that `cargo test` runs.
+    pub(crate) fn test_programs(&self) -> impl Iterator<Item = &str> {
+        let runs = |target: &&Target| target.test && target.kind.iter().any(|kind| kind == "test");
+        self.targets.iter().filter(runs).map(|target| target.name.as_str())
     }
 }
 

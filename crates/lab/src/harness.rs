@@ -5,6 +5,7 @@
 //! [`tests!`](crate::tests!).
 
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
@@ -38,7 +39,8 @@ pub struct Test {
 ///
 /// The target needs `harness = false` in `Cargo.toml`. The options of `cargo test` work as usual (`--exact`,
 /// `--nocapture`, `--list`, names); tests run one after the other unless `--test-threads` says otherwise, since
-/// several at once disturb each other's timing.
+/// several at once disturb each other's timing. Those after `side_by_side:` do not mind: of them one more runs at once than the
+/// machine has cores.
 ///
 /// ```no_run
 /// fn vip_moves() {
@@ -49,29 +51,42 @@ pub struct Test {
 /// ```
 #[macro_export]
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident),* $(,)?) => { $crate::tests![$($name),*; side_by_side:]; };
+    ($($name:ident),* $(,)?; side_by_side: $($other:ident),* $(,)?) => {
         fn main() -> ::std::process::ExitCode {
-            $crate::run_tests(&[$($crate::Test { name: stringify!($name), run: $name }),*])
+            $crate::run_tests(
+                &[$($crate::Test { name: stringify!($name), run: $name }),*],
+                &[$($crate::Test { name: stringify!($other), run: $other }),*],
+            )
         }
     };
 }
 
-/// What `main` made by [`tests!`](crate::tests!) calls; first thing in `main`.
-pub fn run_tests(tests: &[Test]) -> ExitCode {
+/// What `main` made by [`tests!`](crate::tests!) calls; first thing in `main`. Each test alone, then the others side by side.
+#[must_use]
+pub fn run_tests(alone: &[Test], side_by_side: &[Test]) -> ExitCode {
     if let Ok(name) = std::env::var(TEST) {
-        return run_inside(tests, &name);
+        return run_inside(alone.iter().chain(side_by_side), &name);
     }
-    let mut arguments = Arguments::from_args();
-    let show = arguments.nocapture;
-    arguments.test_threads.get_or_insert(1);
-    let trials = tests.iter().map(|test| {
-        let name = test.name;
-        Trial::test(name, move || run_enclosed(name, show))
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let good = [(alone, 1), (side_by_side, cores + 1)].map(|(tests, threads)| {
+        let mut arguments = Arguments::from_args();
+        let show = arguments.nocapture;
+        arguments.test_threads.get_or_insert(threads);
+        let trials: Vec<_> = tests
+            .iter()
+            .map(|test| {
+                let name = test.name;
+                Trial::test(name, move || run_enclosed(name, show))
+            })
+            .collect();
+        trials.is_empty() || !libtest_mimic::run(&arguments, trials).has_failed()
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    // As Rust's own tests end.
+    if good == [true; 2] { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }
 
-fn run_inside(tests: &[Test], name: &str) -> ExitCode {
+fn run_inside<'t>(mut tests: impl Iterator<Item = &'t Test>, name: &str) -> ExitCode {
     // The harness has put this process into a group of its own: it must not outlive the harness.
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     let harness = std::env::var(HARNESS).ok().and_then(|pid| pid.parse().ok());
@@ -82,7 +97,7 @@ fn run_inside(tests: &[Test], name: &str) -> ExitCode {
         eprintln!("{refused}");
         return ExitCode::FAILURE;
     }
-    match tests.iter().find(|test| test.name == name) {
+    match tests.find(|test| test.name == name) {
         Some(test) => {
             (test.run)();
             ExitCode::SUCCESS

@@ -9,6 +9,8 @@ use vipdrift_lab::wine::{Habits, WineHost, program, template};
 use vipdrift_lab::{Host, Lab, Process, Signal, tests};
 
 tests![
+    ;
+    side_by_side:
     an_address_is_mounted_and_taken_off,
     ipv6_is_mounted_and_taken_off,
     an_announcement_moves_the_entry_of_a_neighbour,

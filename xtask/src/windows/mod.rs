@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::metadata::Metadata;
 use crate::report::{Counts, Report};
 use crate::suite;
+use package::Aim;
 use template::Template;
 use toolchain::{GNU, MSVC};
 
@@ -52,12 +53,11 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
     if !ready {
         return;
     }
-    for target in [MSVC, GNU] {
-        report.step(&name(&format!("lints, {target}")), || {
-            let mut lints = lints(metadata, target);
-            lints.iter_mut().try_for_each(|cargo| bounded::run("cargo clippy", cargo, LIMIT))
-        });
-    }
+    report.step(&name(&format!("lints, {MSVC}")), || {
+        let mut cargo = toolchain::compile(metadata, "clippy", MSVC);
+        select(&mut cargo).args(["--lib", "--bins", "--", "-D", "warnings"]);
+        bounded::run("cargo clippy", &mut cargo, LIMIT)
+    });
     let Some((template, programs)) = make_and_test(metadata, report, &folder) else { return };
     for (package, test) in LAB_TESTS {
         report.tests(name(&format!("{package}, {test}")), || {
@@ -68,11 +68,20 @@ pub(crate) fn cross_check(metadata: &Metadata, report: &mut Report) {
 
 /// Builds all that can be run, and runs all tests but those of the lab: answers what those need.
 fn make_and_test(metadata: &Metadata, report: &mut Report, folder: &Path) -> Option<(Template, PathBuf)> {
-    report.step(&name("build"), || {
+    let mut built_all = false;
+    report.step(&name(&format!("build and lints, {GNU}")), || {
         let mut cargo = toolchain::compile(metadata, "build", GNU);
-        select(&mut cargo).args(["--package", PROGRAM, "--lib", "--bins", "--examples"]);
-        bounded::run("cargo build", &mut cargo, LIMIT)
+        // What is built for examples and tests is not built otherwise for the rest.
+        select(toolchain::lint(&mut cargo)).args(["--lib", "--bins", "--examples"]);
+        bounded::run("cargo build", &mut cargo, LIMIT)?;
+        let mut cargo = tests(metadata, toolchain::compile);
+        bounded::run("cargo test --no-run", cargo.arg("--no-run"), LIMIT)?;
+        built_all = true;
+        Ok(())
     });
+    if !built_all {
+        return None;
+    }
     let mut template = None;
     report.step(&name("prefix"), || {
         template = Some(Template::ensure(folder)?);
@@ -93,21 +102,6 @@ fn make_and_test(metadata: &Metadata, report: &mut Report, folder: &Path) -> Opt
     Some((template, programs))
 }
 
-/// What lints a target. Tests and examples are the same on both, so those are looked at on one of them.
-fn lints(metadata: &Metadata, target: &str) -> Vec<Command> {
-    let warnings = ["--", "-D", "warnings"];
-    let mut program = toolchain::compile(metadata, "clippy", target);
-    if target == MSVC {
-        select(&mut program).args(["--package", PROGRAM, "--lib", "--bins"]).args(warnings);
-        return vec![program];
-    }
-    // The profile has the unit tests looked at as well.
-    program.args(["--package", PROGRAM, "--lib", "--bins", "--profile", "test"]).args(warnings);
-    let mut packages = toolchain::compile(metadata, "clippy", target);
-    select(&mut packages).arg("--all-targets").args(warnings);
-    vec![packages, program]
-}
-
 fn name(step: &str) -> String {
     format!("cross-check (wine): {step}")
 }
@@ -122,8 +116,18 @@ fn alone(folder: &Path) -> Result<File, String> {
     Ok(file)
 }
 
+/// Always all of them, or what they have in common would be built again with other features.
 fn select(cargo: &mut Command) -> &mut Command {
-    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]))
+    cargo.args(PACKAGES.iter().chain([&PROGRAM]).flat_map(|package| ["--package", package]))
+}
+
+/// The tests of the packages, and the unit tests of the program.
+fn tests(metadata: &Metadata, cargo: fn(&Metadata, &str, &str) -> Command) -> Command {
+    let mut cargo = cargo(metadata, "test", GNU);
+    select(toolchain::lint(&mut cargo)).arg("--lib");
+    let packages = metadata.members().filter(|package| PACKAGES.contains(&package.name.as_str()));
+    cargo.args(packages.flat_map(|package| package.test_programs()).flat_map(|test| ["--test", test]));
+    cargo
 }
 
 /// The packages' own tests, each test program under wine on a host of the lab.
@@ -135,28 +139,9 @@ fn packages_tests(metadata: &Metadata, template: &Template) -> (Counts, Result<(
     // As a setting and not a variable, which would be split where there are spaces.
     let runner = metadata.target_directory.join("debug/examples").join(RUNNER).display().to_string();
     let setting = format!("target.{GNU}.runner=[{runner:?}]");
-    let under_wine = |cargo: &mut Command| {
-        cargo.args(["--no-fail-fast", "--config", &setting]);
-        count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
-    };
-    let compiled = [false, true].into_iter().try_for_each(|program| {
-        let mut cargo = toolchain::compile(metadata, "test", GNU);
-        if program {
-            cargo.args(["--package", PROGRAM, "--lib"])
-        } else {
-            select(&mut cargo)
-        };
-        bounded::run("cargo test --no-run", cargo.arg("--no-run"), LIMIT)
-    });
-    if let Err(why) = compiled {
-        return (Counts::default(), Err(why));
-    }
-    let (mut counts, outcome) = under_wine(select(&mut toolchain::cargo(metadata, "test", GNU)));
-    let mut cargo = toolchain::cargo(metadata, "test", GNU);
-    let (program, and_program) = under_wine(cargo.args(["--package", PROGRAM, "--lib"]));
-    counts.passed += program.passed;
-    counts.failed += program.failed;
-    (counts, outcome.and(and_program))
+    let mut cargo = tests(metadata, toolchain::cargo);
+    cargo.args(["--no-fail-fast", "--config", &setting]);
+    count(cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()))
 }
 
 /// Tests of Linux's own Rust that run Windows programs on hosts of the lab.
@@ -172,7 +157,7 @@ fn lab_tests(
     cargo.env("VIPDRIFT_WINE_PREFIX", template.folder()).env("VIPDRIFT_WINE_PROGRAMS", programs);
     let exe = built(metadata).join(format!("{PROGRAM}.exe"));
     if package == PROGRAM {
-        match package::make(metadata, &exe) {
+        match package::make(metadata, &exe, Aim::Soon) {
             Ok([setup, _]) => drop(cargo.env("VIPDRIFT_SETUP", setup)),
             Err(why) => return (Counts::default(), Err(why)),
         }

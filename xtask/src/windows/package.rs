@@ -21,15 +21,24 @@ pub(crate) fn release(metadata: &Metadata) -> Result<(), String> {
     cargo.args(["--release", "--package", PROGRAM, "--bin", PROGRAM]);
     bounded::run("cargo build", &mut cargo, LIMIT)?;
     let program = toolchain::folder(metadata).join(GNU).join("release").join(format!("{PROGRAM}.exe"));
-    for file in make(metadata, &program)? {
+    for file in make(metadata, &program, Aim::Small)? {
         let size = fs::metadata(&file).map_or(0, |data| data.len());
         println!("{} ({:.1} MB)", file.display(), size as f64 / 1e6);
     }
     Ok(())
 }
 
+/// What counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Packages as small as they can be.
+    Small,
+    /// Having them soon.
+    Soon,
+}
+
 /// Makes both packages of a program. Returns the installer and the zip.
-pub(crate) fn make(metadata: &Metadata, program: &Path) -> Result<[PathBuf; 2], String> {
+pub(crate) fn make(metadata: &Metadata, program: &Path, aim: Aim) -> Result<[PathBuf; 2], String> {
     let out = toolchain::folder(metadata).join("packages");
     let version = metadata.version(PROGRAM).ok_or("vipdrift has no version")?;
     let name = format!("{PROGRAM}-{version}");
@@ -52,6 +61,9 @@ pub(crate) fn make(metadata: &Metadata, program: &Path) -> Result<[PathBuf; 2], 
     let setup = out.join(format!("{name}-setup.exe"));
     let mut makensis = Command::new("makensis");
     makensis.args(["-V2", &format!("-DVERSION={version}")]);
+    if aim == Aim::Soon {
+        makensis.arg("-DQUICK");
+    }
     makensis.arg(format!("-DCONTENT={}", content.display())).arg(format!("-DOUT={}", setup.display()));
     bounded::run("makensis", makensis.arg(own.join("installer.nsi")), SOON)?;
     let zip = out.join(format!("{name}-windows-x86_64.zip"));

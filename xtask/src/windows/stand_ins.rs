@@ -98,16 +98,11 @@ fn build_package(
     out: &Path,
     template: &Template,
 ) -> Result<(), String> {
-    for (verb, rest) in [("clippy", &["--", "-D", "warnings"][..]), ("build", &[])] {
-        let mut cargo = toolchain::compile(metadata, verb, GNU);
-        // As everything else here, so that the standard library is not built once more.
-        cargo
-            .env("CARGO_PROFILE_DEV_PANIC", "unwind")
-            .arg("--manifest-path")
-            .arg(source.manifest())
-            .args(rest);
-        bounded::run(&format!("{verb} of {}", source.name), &mut cargo, LIMIT)?;
-    }
+    let mut cargo = toolchain::compile(metadata, "build", GNU);
+    // As everything else here, so that the standard library is not built once more.
+    toolchain::lint(&mut cargo).env("CARGO_PROFILE_DEV_PANIC", "unwind");
+    cargo.arg("--manifest-path").arg(source.manifest());
+    bounded::run(&format!("build of {}", source.name), &mut cargo, LIMIT)?;
     let built = super::built(metadata);
     let program = format!("{}.exe", source.name);
     if built.join(&program).exists() {

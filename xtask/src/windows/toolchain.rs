@@ -88,6 +88,15 @@ pub(crate) fn cargo(metadata: &Metadata, verb: &str, target: &str) -> Command {
     command
 }
 
+/// Has cargo lint what it builds of this workspace, as `cargo clippy` has it lint what it only checks (RUSTC_WORKSPACE_WRAPPER):
+/// compiled once, not twice. Warnings are errors. Says nothing of what was built before without warnings.
+pub(crate) fn lint(command: &mut Command) -> &mut Command {
+    let driver = PathBuf::from(BIN).join("clippy-driver");
+    // As cargo-clippy hands arguments over, each with this after it.
+    let arguments = ["-D", "warnings"].map(|argument| format!("{argument}__CLIPPY_HACKERY__"));
+    command.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", arguments.concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,7 +97,7 @@ fn set_priority(priority: THREAD_PRIORITY) -> io::Result<()> {
 /// privileges](super::sandbox::drop_privileges).
 ///
 /// # Errors
-/// [`Error::RealTime`]: the thread is scheduled as before.
+/// [`Error::RealTime`]: the thread is scheduled as before. So it is under wine, which takes the number and does nothing with it.
 pub fn real_time(priority: u8) -> Result<(), Error> {
     if !(1..=99).contains(&priority) {
         return Err(Error::RealTime(io::ErrorKind::InvalidInput.into()));
@@ -105,6 +105,10 @@ pub fn real_time(priority: u8) -> Result<(), Error> {
     set_priority(THREAD_PRIORITY_TIME_CRITICAL).map_err(Error::RealTime)?;
     // Timers of high resolution do without it; waiting with a limit does not.
     let _ = precise_timers();
+    if library::find("ntdll.dll", c"wine_get_version").is_some() {
+        let why = io::Error::new(io::ErrorKind::Unsupported, "this is wine, which does not heed it");
+        return Err(Error::RealTime(why));
+    }
     Ok(())
 }
 
@@ -169,13 +173,13 @@ mod tests {
         unsafe { GetThreadPriority(GetCurrentThread()) }
     }
 
-    // wine keeps the numbers and does nothing with them.
+    // There is no Windows here.
     #[test]
     fn a_thread_has_its_priority_and_others_do_not() {
         std::thread::spawn(|| {
             assert!(matches!(real_time(0), Err(Error::RealTime(_))));
             assert!(matches!(real_time(200), Err(Error::RealTime(_))));
-            real_time(50).unwrap();
+            assert!(real_time(50).is_err_and(|error| error.to_string().contains("this is wine")));
             assert_eq!(priority(), THREAD_PRIORITY_TIME_CRITICAL);
             assert_eq!(std::thread::spawn(priority).join().unwrap(), THREAD_PRIORITY_NORMAL);
             ordinary();

@@ -514,6 +514,7 @@ impl Cluster {
                 Ok(status) => {
                     text +=
                         &format!("{}: {:?} {:?}\n", node.name, status.health.state, status.health.reasons);
+                    text += &format!("   {:?}\n", status.counters);
                     for peer in &status.peers {
                         text +=
                             &format!("   peer {} {:?} hears_us={}\n", peer.node, peer.state, peer.hears_us);

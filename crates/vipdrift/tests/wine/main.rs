@@ -20,12 +20,15 @@ vipdrift_lab::tests![
     a_mixed_pair_keeps_the_vip_and_drifts,
     a_pair_with_npcap_keeps_the_vip_and_drifts,
     killed_brain_and_the_vip_is_with_one_node,
+    hung_brain_and_the_vip_is_with_one_node,
     killed_keeper_takes_its_brain_along_and_what_is_left_goes_at_the_next_start,
     a_killed_host_takes_keeper_and_brain_along,
     a_reload_adds_a_vip_and_drops_none,
     a_slow_host_begins_nobody_that_was_given_up,
     a_hook_outlives_the_keeper_that_began_it,
     a_restart_takes_the_program_from_its_file_and_moves_nothing,
+    ;
+    side_by_side:
     without_the_stand_in_nothing_is_mounted,
     mistakes_are_one_clear_error,
     a_description_that_means_two_cards_is_refused,
