@@ -90,10 +90,14 @@ impl Node {
         }
     }
 
-    /// Checks of the group with this effect that fail, a sentence each.
+    /// Checks of the group with this effect that fail, a sentence each. One that has had no result fails if it is required.
     pub(crate) fn failing_checks(&self, group: usize, effect: Effect) -> impl Iterator<Item = String> {
         let of_group = self.groups[group].checks.iter();
-        of_group.filter(move |&&index| self.config.checks[index].effect == effect).filter_map(|&index| {
+        let counts = move |index: usize| {
+            self.config.checks[index].effect == effect
+                && (effect == Effect::Fault || self.checks[index].known)
+        };
+        of_group.filter(move |&&index| counts(index)).filter_map(|&index| {
             let why = self.checks[index].failing.as_ref()?;
             Some(format!("check {} fails: {why}", self.config.checks[index].name))
         })
@@ -145,8 +149,12 @@ impl Node {
                 .any(|&id| self.heir_is_ready(group, id) && !self.groups[group].refused.contains_key(&id))
     }
 
-    /// A demoted holder hands the group to a node that is not. True if it does.
+    /// A demoted holder hands the group to a node that is not. True if it does. One that only waits for a result is not
+    /// demoted, and neither is the other, which waits as well and would hand it back at once.
     pub(crate) fn gives_way(&mut self, group: usize) -> bool {
+        if !self.is_demoted(group) {
+            return false;
+        }
         let Some(why) = self.failing_checks(group, Effect::Demote).next() else { return false };
         for node in self.config.groups[group].order.clone() {
             let reason = format!("{why}; {} is healthy", self.node_name(node));

@@ -232,6 +232,22 @@ fn a_demoting_check_that_has_not_been_looked_at_is_not_waited_for() {
     assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
 }
 
+/// Its peers have looked at nothing either: the group would go round between them, as fast as messages do.
+#[test]
+fn a_holder_does_not_give_way_for_want_of_a_look() {
+    let mut config = config(Switchover::Strict, OccupiedPolicy::Wait);
+    config.checks[LOAD].initially_passing = false;
+    let mut bench = Bench::with(config);
+    bench.puppets[ALPHA].speaks = false;
+    check(&mut bench, HTTP, None);
+    bench.pass(HEARTBEAT * 40);
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.state());
+    bench.pass(std::time::Duration::from_secs(5));
+    assert!(matches!(bench.state(), State::Active), "{:?}", bench.done.decisions);
+    check(&mut bench, LOAD, Some("load 90"));
+    assert!(matches!(bench.state(), State::Standby), "known now: {:?}", bench.state());
+}
+
 /// Failback's patience begins when the preferred node knows that it is well.
 #[test]
 fn the_time_in_which_nobody_has_looked_is_no_time_of_health() {
