@@ -242,7 +242,13 @@ pub fn pipe_seeds() -> Vec<(&'static str, Vec<u8>)> {
         }],
         ordered: Some(CarryOrder { what: "reload".into(), changes: "nothing".into() }),
     };
-    let life = Life { number: 2, epoch: 1, resumed: Some(carry.clone()), drained: Drained::default() };
+    let life = Life {
+        number: 2,
+        epoch: 1,
+        resumed: Some(carry.clone()),
+        drained: Drained::default(),
+        ordered: None,
+    };
     let applied =
         ToBrain::Applied { plan: 5, mounted: vec![0], failed: vec![(1, "no device".into())], complete: true };
     vec![

@@ -71,6 +71,8 @@ pub(crate) struct Life {
     pub(crate) resumed: Option<Carry>,
     /// What an operator had drained.
     pub(crate) drained: Drained,
+    /// What an operator had ordered that it begins with: `reload` or `restart`.
+    pub(crate) ordered: Option<String>,
 }
 
 /// From the keeper to the brain.

@@ -85,7 +85,6 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let pulse = Arc::new(AtomicU64::new(0));
     let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
     let (keep, to_keep) = tokio::sync::mpsc::channel(history::WAITING);
-    let ordered = life.resumed.as_ref().and_then(|carry| carry.ordered.as_ref());
     let slow = SlowParts {
         events,
         news: heard,
@@ -93,7 +92,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         keeper_pid: setup.keeper_pid,
         keeper_real_time: setup.keeper_real_time,
         life_number: life.number,
-        ordered: ordered.map(|order| order.what.clone()).unwrap_or_default(),
+        ordered: life.ordered.unwrap_or_default(),
         resolved: resolved.clone(),
         cluster: config.cluster.name.clone(),
         state: state.map(std::fs::File::from),

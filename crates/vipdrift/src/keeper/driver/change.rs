@@ -307,6 +307,8 @@ impl Driver {
         self.words.clone_from(&left.words);
         self.carry.clone_from(&left.carry);
         self.watch_old_runner(left.runner.and_then(|pid| process::adopt(pid).ok()));
+        let ordered = self.carry.as_ref().and_then(|carry| carry.ordered.as_ref());
+        self.ordered = ordered.map(|order| order.what.clone());
         let plan = self.carry.as_ref().map_or(0, |carry| carry.plan);
         let kept = left.kept(&self.parts.resolved, &self.parts.hands.held());
         self.parts.hands.order(plan, kept);
@@ -316,7 +318,9 @@ impl Driver {
         if now < left.until {
             self.start_brain(left.until, true);
             // Another one would begin because this one has died.
-            self.ordered = self.carry.as_mut().and_then(|carry| carry.ordered.take()).map(|order| order.what);
+            if let Some(carry) = &mut self.carry {
+                carry.ordered = None;
+            }
         } else {
             self.parts.log.warning("keeper: too late to go on where the last one was; releasing the VIPs");
             self.give_up(now);

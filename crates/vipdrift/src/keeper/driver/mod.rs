@@ -342,7 +342,7 @@ impl Driver {
         let Some(brain) = self.brain.as_ref().filter(|brain| brain.ready && brain.beaten) else { return };
         if holding {
             let took = now.since(brain.started).as_millis();
-            let which = match self.ordered.take() {
+            let which = match &self.ordered {
                 Some(what) => format!("the brain of the {what}"),
                 None => "a new brain".to_owned(),
             };
@@ -350,6 +350,7 @@ impl Driver {
         } else if self.number > 1 {
             self.parts.log.info("keeper: a new brain is on duty, started afresh");
         }
+        self.ordered = None;
         self.phase = Phase::Running;
     }
 
@@ -481,6 +482,7 @@ impl Driver {
             epoch: self.parts.hands.epoch(),
             resumed,
             drained: self.parts.drained.clone(),
+            ordered: self.ordered.clone(),
         };
         let started = Brain::start(&self.parts.setup, &life, &self.parts.sockets, self.parts.confined, now)
             .and_then(|brain| {
