@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask test` and what it is made of.
 
+mod bench;
 mod fuzz;
 mod metadata;
 mod report;
@@ -26,6 +27,9 @@ cross-check
        root gets them installed)
 package-windows
        the release for Windows, as a zip and as an installer, in target/windows/packages
+bench [--runs N] [--contender NAME]... [--fault NAME]...
+       vipdrift beside its peers (Debian's packages, unpacked), in the same lab with the same faults, N times (5) each:
+       tables in target/bench
 fuzz [TARGET] [--seconds N]
        a long run of one fuzz target, or of each, N seconds (60) each
 sim [--seeds N] [--minutes M] [--hours H] [--first SEED] [--keep-going] [--jobs N]
@@ -50,6 +54,10 @@ fn main() -> ExitCode {
         ["repro", ref rest @ ..] if !rest.is_empty() => {
             rest_of_order = rest.to_vec();
             &|metadata| sim::repro(&rest_of_order, metadata)
+        }
+        ["bench", ref rest @ ..] => {
+            rest_of_order = rest.to_vec();
+            &|metadata| bench::run(&rest_of_order, metadata)
         }
         ["tidy"] => &tidy_alone,
         ["cross-check"] => &cross_check_alone,

@@ -63,16 +63,38 @@ const TOOLS: [Tool; 13] = [
     Tool::quiet("curl", "curl", "usr/bin"),
 ];
 
-/// Makes sure that every tool can be run. Root gets missing ones installed, but for services; those, and all of
+/// What vipdrift is measured beside. None of it is to run on this machine but where it is measured.
+const PEERS: [Tool; 2] =
+    [Tool::service("keepalived", "keepalived", "usr/sbin"), Tool::service("ucarp", "ucarp", "usr/sbin")];
+
+/// Makes sure that every tool of the tests can be run; see [`bring`].
+///
+/// # Errors
+///
+/// As there.
+pub(crate) fn ensure(target: &Path) -> Result<Option<OsString>, String> {
+    bring(&TOOLS, target)
+}
+
+/// The same of the peers.
+///
+/// # Errors
+///
+/// As there.
+pub(crate) fn peers(target: &Path) -> Result<Option<OsString>, String> {
+    bring(&PEERS, target)
+}
+
+/// Makes sure that each of these can be run. Root gets missing ones installed, but for services; those, and all of
 /// them for anybody else, are unpacked below `target`, and the search path to be used is returned.
 ///
 /// # Errors
 ///
 /// Why they are not there, and the command that would bring them.
-pub(crate) fn ensure(target: &Path) -> Result<Option<OsString>, String> {
+fn bring(tools: &'static [Tool], target: &Path) -> Result<Option<OsString>, String> {
     let unpacked = target.join("tools");
     let mut path = std::env::var_os("PATH").unwrap_or_default();
-    let first = missing(&path);
+    let first = missing(tools, &path);
     if first.is_empty() {
         return Ok(None);
     }
@@ -82,11 +104,11 @@ pub(crate) fn ensure(target: &Path) -> Result<Option<OsString>, String> {
         install(&packages(&quiet)).map_err(|error| format!("{error}\n{by_hand}"))?;
     }
     path = prepend(&unpacked.join("bin"), &path);
-    let rest = missing(&path);
+    let rest = missing(tools, &path);
     if !rest.is_empty() {
         unpack(&rest, &unpacked).map_err(|error| format!("{error}\n{by_hand}"))?;
     }
-    match missing(&path)[..] {
+    match missing(tools, &path)[..] {
         [] => Ok(Some(path)),
         [Tool { program, .. }, ..] => Err(format!("{program} is still missing\n{by_hand}")),
     }
@@ -99,11 +121,11 @@ fn packages(tools: &[&'static Tool]) -> Vec<&'static str> {
     packages
 }
 
-fn missing(path: &OsStr) -> Vec<&'static Tool> {
+fn missing(tools: &'static [Tool], path: &OsStr) -> Vec<&'static Tool> {
     let runnable = |file: PathBuf| {
         fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
     };
-    TOOLS
+    tools
         .iter()
         .filter(|tool| {
             let paths = std::env::split_paths(path).map(|folder| folder.join(tool.program));
@@ -216,7 +238,7 @@ mod tests {
     fn a_tool_is_missing_until_it_can_be_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().as_os_str();
-        let elsewhere = || missing(path).len();
+        let elsewhere = || missing(&TOOLS, path).len();
         let installed =
             TOOLS.iter().filter(|tool| tool.places(Path::new("/")).iter().any(|file| file.exists())).count();
         assert_eq!(elsewhere(), TOOLS.len() - installed);
@@ -228,7 +250,7 @@ mod tests {
             let program = folder.path().join(tool.program);
             fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        assert!(missing(path).is_empty());
-        assert!(missing(&prepend(folder.path(), OsStr::new("/nowhere"))).is_empty());
+        assert!(missing(&TOOLS, path).is_empty());
+        assert!(missing(&TOOLS, &prepend(folder.path(), OsStr::new("/nowhere"))).is_empty());
     }
 }

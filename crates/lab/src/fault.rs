@@ -7,6 +7,25 @@ use crate::nft::{At, Match, Rule};
 /// UDP port of the heartbeats.
 pub const HEARTBEAT_PORT: u16 = 5798;
 
+/// A kind of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    /// UDP (IPv4 or IPv6) from or to this port.
+    Udp(u16),
+    /// IPv4 or IPv6 with this protocol number (IANA, "Protocol Numbers").
+    Protocol(u8),
+}
+
+impl Traffic {
+    /// Each of these is it.
+    fn matches(self) -> Vec<Match> {
+        match self {
+            Self::Udp(port) => vec![Match::UdpDestination(port), Match::UdpSource(port)],
+            Self::Protocol(number) => vec![Match::Protocol(number)],
+        }
+    }
+}
+
 /// Frames that the switch drops now. Ports are interface indexes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
@@ -16,6 +35,8 @@ pub(crate) struct Faults {
     pub(crate) mute: BTreeSet<u32>,
     /// Ports at which frames get lost both ways, in ten thousandths.
     pub(crate) loss: BTreeMap<u32, u32>,
+    /// None of these passes.
+    pub(crate) blocked: BTreeSet<Traffic>,
     /// No heartbeat passes at all.
     pub(crate) no_heartbeats: bool,
     /// No heartbeat passes from the first port to the second.
@@ -46,6 +67,9 @@ impl Faults {
             }) {
                 drop(At::Exit, &[Match::From(from), Match::To(to)]);
             }
+        }
+        for what in self.blocked.iter().flat_map(|traffic| traffic.matches()) {
+            drop(At::Exit, &[what]);
         }
         let heartbeat = [Match::UdpDestination(HEARTBEAT_PORT), Match::UdpSource(HEARTBEAT_PORT)];
         for what in heartbeat {
@@ -88,6 +112,15 @@ mod tests {
             })
             .collect();
         assert_eq!(pairs, BTreeSet::from([(1, 2), (1, 3), (2, 1), (3, 1)]));
+    }
+
+    #[test]
+    fn traffic_is_blocked_by_its_kind() {
+        let blocked = BTreeSet::from([Traffic::Protocol(112), Traffic::Udp(5405)]);
+        let rules = Faults { blocked, ..Faults::default() }.rules();
+        let matches: Vec<_> = rules.iter().map(|rule| rule.matches.clone()).collect();
+        let expected = [Match::UdpDestination(5405), Match::UdpSource(5405), Match::Protocol(112)];
+        assert_eq!(matches, expected.map(|what| vec![what]));
     }
 
     #[test]

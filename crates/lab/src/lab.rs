@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::enclosure::enclosed;
 use crate::error::{Error, Result, While};
+use crate::fault::Traffic;
 use crate::host::{Host, parse_network};
 use crate::netlink::Route;
 use crate::observer::Observer;
@@ -106,6 +107,15 @@ impl Lab {
     /// Who holds which address.
     pub fn observer(&self) -> &Observer {
         &self.observer
+    }
+
+    /// Drops all traffic of these kinds between all hosts, and none of the kinds that it was last called for.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal; then nothing has changed.
+    pub fn block_traffic(&self, kinds: &[Traffic]) -> Result<()> {
+        self.switch.change_faults(|faults| faults.blocked = kinds.iter().copied().collect())
     }
 
     /// Drops every heartbeat (UDP from or to port 5798) between all hosts; ARP, Neighbor Discovery and all else pass.

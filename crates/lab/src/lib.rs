@@ -79,7 +79,7 @@ pub mod wine;
 pub use client::{Client, ClientOptions, LATE};
 pub use enclosure::{Enclosed, enclose, enclosed};
 pub use error::Error;
-pub use fault::HEARTBEAT_PORT;
+pub use fault::{HEARTBEAT_PORT, Traffic};
 pub use frames::Tap;
 pub use harness::{TIME_LIMIT, Test, run_tests};
 pub use host::Host;

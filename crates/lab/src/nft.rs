@@ -63,6 +63,8 @@ pub(crate) enum Match {
     UdpSource(u16),
     /// It is UDP (IPv4 or IPv6) to this port.
     UdpDestination(u16),
+    /// It is IPv4 or IPv6 with this protocol number.
+    Protocol(u8),
     /// The dice say so, in ten thousandths.
     Chance(u32),
 }
@@ -206,6 +208,7 @@ fn match_expressions(what: Match) -> Vec<Expressions> {
     match what {
         Match::From(port) => vec![meta(MetaKey::Iif), compare(Operator::Equal, port.to_ne_bytes().to_vec())],
         Match::To(port) => vec![meta(MetaKey::Oif), compare(Operator::Equal, port.to_ne_bytes().to_vec())],
+        Match::Protocol(number) => vec![meta(MetaKey::L4Proto), compare(Operator::Equal, vec![number])],
         Match::UdpSource(port) => udp(0, port),
         Match::UdpDestination(port) => udp(2, port),
         Match::Chance(ten_thousandths) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::metadata::{Edge, Metadata};
 
 /// What a package may import of this project, in its tests too.
-const WALLS: [(&str, Imports); 10] = [
+const WALLS: [(&str, Imports); 11] = [
     ("vipdrift-wire", Imports::Only(&[])),
     ("vipdrift-core", Imports::Only(&["vipdrift-wire"])),
     ("vipdrift-platform", Imports::Only(&[])),
@@ -14,6 +14,8 @@ const WALLS: [(&str, Imports); 10] = [
     ("vipdrift-lab", Imports::Only(&[])),
     ("vipdrift-sim", Imports::Only(&["vipdrift-core", "vipdrift-wire"])),
     ("vipdrift", Imports::Anything),
+    // It runs vipdrift as it runs its peers.
+    ("vipdrift-bench", Imports::Only(&["vipdrift-lab"])),
     (
         "vipdrift-fuzz",
         Imports::Only(&["vipdrift", "vipdrift-control", "vipdrift-core", "vipdrift-sim", "vipdrift-wire"]),
