@@ -232,7 +232,8 @@ pub(crate) fn vips_are_never_source_addresses() {
     let cluster = cluster();
     let active = holder(&cluster);
     let host = &cluster.nodes[active].host;
-    for (to, own) in [("192.0.2.50:9", "192.0.2.11"), ("[2001:db8::50]:9", "2001:db8::11")] {
+    let own = [format!("192.0.2.{}", 11 + active), format!("2001:db8::{}", 11 + active)];
+    for (to, own) in ["192.0.2.50:9", "[2001:db8::50]:9"].into_iter().zip(own) {
         let source = host.run(|| {
             let any = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
             let socket = std::net::UdpSocket::bind(any).unwrap();

@@ -258,6 +258,11 @@ effect = "demote"
 
 pub(crate) fn top_names_what_is_wrong() {
     let cluster = with(|options| options.web_lines = RUDE.to_owned());
+    // Whoever knows it first hands the group to one who does not yet.
+    wait(&cluster, "the check fails everywhere", |c| {
+        (0..3).all(|index| c.status(index).is_ok_and(|s| s.groups[0].checks[0].since.is_some()))
+    });
+    settle(&cluster);
     let active = holder(&cluster);
     let here = (active + 1) % 3;
     let mut top = Terminal::start(&cluster, here, (100, 40), &["--interval", "100ms"]);
