@@ -86,7 +86,11 @@ impl Windows {
                 state: process.output(),
             });
         };
-        Ok(Said { done: status.success(), text: process.output() })
+        let mut text = process.output();
+        if text.is_empty() && !status.success() {
+            text = format!("without a word: {status}");
+        }
+        Ok(Said { done: status.success(), text })
     }
 
     /// What its daemon says of itself.

@@ -41,7 +41,9 @@ pub(crate) fn selftest_measures_and_leaves_nothing() {
     let mac = other.mac("eth0").unwrap().to_string();
     assert!(found("known").starts_with(&format!("192.0.2.12 answered as {mac} after ")), "{out}");
     assert_eq!(found("free"), "nobody answered for 192.0.2.200 within 1 s");
-    assert!(found("lifetime").starts_with("a lifetime of 2 s ended after 2."), "{out}");
+    // Not when: the kernel waits for a lock of its own that whoever makes or ends namespaces holds.
+    assert!(found("lifetime").starts_with("a lifetime of 2 s ended after "), "{out}");
+    assert!(parts.iter().all(|part| part["ok"] == true), "{out}");
     assert_eq!(found("renewal"), "an address that is renewed stays");
     assert!(found("killed").starts_with("the address outlives a process that is killed"), "{out}");
     assert_eq!(
