@@ -244,6 +244,10 @@ pub struct Daemon {
     /// none, since the configuration says so. Else what to reckon with. Empty: an older version does not say.
     #[serde(default)]
     pub lease: String,
+    /// `kept`, or how often the heartbeat was late within the last minute or so, and what helps. Empty: an older version does
+    /// not say.
+    #[serde(default)]
+    pub pace: String,
     /// How late the heartbeat thread woke up for its timers.
     pub lateness: Lateness,
 }
@@ -258,11 +262,12 @@ impl Daemon {
             &self.memory_locked,
             &self.system_call_filter,
             &self.lease,
+            &self.pace,
         ];
         let mut refused: Vec<&str> = grants
             .into_iter()
             .map(String::as_str)
-            .filter(|state| !["granted", "off", ""].contains(state))
+            .filter(|state| !["granted", "off", "kept", ""].contains(state))
             .collect();
         refused.dedup();
         refused
@@ -362,6 +367,7 @@ mod tests {
                 memory_locked: "granted".into(),
                 system_call_filter: "granted".into(),
                 lease: "granted".into(),
+                pace: "kept".into(),
                 lateness: Lateness { wakeups: 10, p50_us: 50, p999_us: 120, max_us: 130 },
             },
             counters: Counters {
@@ -383,7 +389,7 @@ mod tests {
             r#""reason":"bravo silent, 192.0.2.100 not answered","vips":[{"address":"192.0.2.100/24","interface":"eth0","mounted":true}]}],"#,
             r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"ordered":"","config_digest":"00000000000000ff","user":"vipdrift","#,
             r#""real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted","lease":"granted","#,
-            r#""lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},"#,
+            r#""pace":"kept","lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},"#,
             r#""counters":{"heartbeats_sent":0,"heartbeats_heard":0,"datagrams_rejected":{"bad_mac":2},"frames_rejected":0,"#,
             r#""probes_sent":0,"probe_answers":0,"announcements_sent":0,"conflicts":0,"late":0,"send_errors":0,"#,
             r#""log_lines_dropped":0}}"#,

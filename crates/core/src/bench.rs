@@ -46,7 +46,9 @@ pub(crate) struct Puppet {
     pub(crate) incarnation: u64,
     pub(crate) sequence: u64,
     /// What it last heard from the node.
-    pub(crate) heard: Option<(u64, u64)>,
+    pub(crate) heard: Option<(u64, u64, Timestamp)>,
+    /// When it speaks.
+    pub(crate) now: Timestamp,
     pub(crate) version: u32,
     pub(crate) state: GroupState,
     pub(crate) health: Health,
@@ -80,6 +82,7 @@ impl Puppet {
             incarnation: id.0 | 1,
             sequence: 0,
             heard: None,
+            now: Timestamp::ZERO,
             version: 1,
             state,
             health: Health::Healthy,
@@ -98,10 +101,10 @@ impl Puppet {
             receiver,
             incarnation: self.incarnation,
             sequence: self.sequence,
-            echo: self.heard.map(|(incarnation, sequence)| Echo {
+            echo: self.heard.map(|(incarnation, sequence, at)| Echo {
                 incarnation,
                 sequence,
-                age: Duration::ZERO,
+                age: self.now.since(at),
             }),
             interval: HEARTBEAT,
             config_digest: outline().digest(),
@@ -356,6 +359,7 @@ impl Bench {
 
     /// A puppet speaks.
     pub(crate) fn speak(&mut self, puppet: usize) {
+        self.puppets[puppet].now = self.now;
         let heartbeat = self.puppets[puppet].heartbeat(self.node.config.id);
         self.send(puppet, &Message::Heartbeat(heartbeat));
     }
@@ -459,7 +463,7 @@ impl Bench {
             }
             Action::SendDatagram { path, bytes } => {
                 if let Message::Heartbeat(heartbeat) = decode(&bytes, &keys()).expect("a datagram") {
-                    self.puppets[path.0].heard = Some((heartbeat.incarnation, heartbeat.sequence));
+                    self.puppets[path.0].heard = Some((heartbeat.incarnation, heartbeat.sequence, self.now));
                     self.done.sent.push((path.0, heartbeat.errand, heartbeat.outcome));
                     for state in heartbeat.states.iter().flat_map(|states| &states.groups) {
                         self.check_said(state);

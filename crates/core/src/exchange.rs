@@ -265,6 +265,8 @@ impl Node {
             }
             Heard::Alive { returned, restarted, changes } => {
                 self.counters.heartbeats_heard += 1;
+                let round_trips = self.peers.iter().filter(|peer| peer.is_up()).map(|peer| peer.slowest_rtt);
+                self.tuning.pace(round_trips.max().unwrap_or_default());
                 // What one that was absent has let go is news as well.
                 let was_up = absent || matches!(before, Liveness::Alive | Liveness::Suspect { .. });
                 if returned {

@@ -30,6 +30,7 @@ pub mod keeper;
 mod node;
 mod occupancy;
 mod outline;
+mod pace;
 mod peer;
 mod placement;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use event::{
 };
 pub use node::Node;
 pub use outline::{NODES_ORDER, Outline};
+pub use pace::LateOften;
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use snapshot::{

@@ -17,6 +17,7 @@ use crate::exchange::Letter;
 use crate::group::{Group, NEXT_PLAN, State};
 use crate::health::Check;
 use crate::interface::{Interface, Origin};
+use crate::pace::{LateOften, Pace};
 use crate::peer::Peer;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -85,6 +86,8 @@ pub struct Node {
     pub(crate) late_at: Option<Timestamp>,
     /// The deadline whose lateness was last dealt with, and whether it was long enough to count as away.
     lateness_met: (Timestamp, bool),
+    #[serde(default)]
+    pub(crate) pace: Pace,
     pub(crate) drained: bool,
     /// Drains that are not done yet.
     pub(crate) draining: Vec<Draining>,
@@ -202,6 +205,7 @@ impl Node {
             grace_until: now,
             late_at: None,
             lateness_met: (Timestamp::ZERO, false),
+            pace: Pace::default(),
             drained: false,
             draining: Vec::new(),
             sent: Vec::new(),
@@ -387,6 +391,13 @@ impl Node {
         let met = std::mem::replace(&mut self.lateness_met, (due, away));
         if met.0 != due {
             self.counters.late += 1;
+            if let Some(LateOften { times, worst }) = self.pace.late(self.now, late) {
+                let (worst, heartbeat) = (spell(worst), spell(self.tuning.heartbeat));
+                self.warn(format!(
+                    "late {times} times within a minute, by up to {worst}: this machine does not keep a heartbeat of \
+                     {heartbeat}; no VIP moves for that here, but peers may take this node for dead"
+                ));
+            }
         }
         if away && met != (due, true) {
             self.go_away(late);

@@ -172,6 +172,9 @@ pub(crate) struct Peer {
     interval: Duration,
     jitter: Duration,
     pub(crate) rtt: Option<Duration>,
+    /// The slowest lately: grows at once and shrinks slowly.
+    #[serde(default)]
+    pub(crate) slowest_rtt: Duration,
     pub(crate) hears_us: bool,
     /// Since when it is heard and does not hear this node.
     pub(crate) deaf_since: Option<Timestamp>,
@@ -231,6 +234,7 @@ impl Peer {
             interval,
             jitter: Duration::ZERO,
             rtt: None,
+            slowest_rtt: Duration::ZERO,
             hears_us: false,
             deaf_since: None,
             echo: None,
@@ -286,9 +290,9 @@ impl Peer {
         self.interval
     }
 
-    /// Silence after which it is suspect: 1.2 to 1.5 intervals, as jitter seen lately demands.
+    /// Silence after which it is suspect: 1.1 to 1.5 intervals, as jitter seen lately demands.
     pub(crate) fn suspect_after(&self) -> Duration {
-        self.interval + (self.jitter * 4).clamp(self.interval / 5, self.interval / 2)
+        self.interval + (self.jitter * 4).clamp(self.interval / 10, self.interval / 2)
     }
 
     /// Silence after which it is dead whatever its kernel says.
@@ -361,7 +365,9 @@ impl Peer {
         self.hears_us = fresh;
         self.deaf_since = if fresh { None } else { self.deaf_since.filter(|_| !returned).or(Some(now)) };
         if let Some((at, age)) = echoed {
-            self.rtt = Some(now.since(at).saturating_sub(age));
+            let rtt = now.since(at).saturating_sub(age);
+            self.rtt = Some(rtt);
+            self.slowest_rtt = rtt.max(self.slowest_rtt - self.slowest_rtt / 16);
         }
         self.echo = Some((heartbeat.incarnation, heartbeat.sequence, now));
         self.unheard_solicits = 0;
@@ -386,6 +392,7 @@ impl Peer {
         }
         self.last_sequence = 0;
         self.jitter = Duration::ZERO;
+        self.slowest_rtt = Duration::ZERO;
         self.states_version = 0;
         self.states_seen = 0;
         self.acknowledged = 0;

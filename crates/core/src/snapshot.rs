@@ -8,6 +8,7 @@ use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::Health;
 
 use crate::config::{Effect, InterfaceIndex};
+use crate::pace::LateOften;
 use crate::time::Timestamp;
 
 /// Everything that `vipdrift status` tells.
@@ -19,6 +20,8 @@ pub struct NodeSnapshot {
     pub peers: Vec<PeerSnapshot>,
     /// The groups, in the order of the configuration.
     pub groups: Vec<GroupSnapshot>,
+    /// This machine is late so often that it does not keep the heartbeat interval.
+    pub late_often: Option<LateOften>,
     /// What has been counted.
     pub counters: Counters,
 }

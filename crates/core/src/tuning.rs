@@ -114,6 +114,9 @@ pub(crate) struct Tuning {
     pub(crate) dead: Duration,
     /// Pause between two rounds of questions while somebody is suspect.
     pub(crate) round: Duration,
+    /// The shortest that this may be, on a network that is fast.
+    #[serde(default)]
+    shortest_round: Duration,
     /// Pause between two occupancy questions once a VIP has long been answered for.
     pub(crate) slow_round: Duration,
     /// Interval of the beats to the keeper.
@@ -125,15 +128,23 @@ pub(crate) struct Tuning {
 impl Tuning {
     pub(crate) fn new(config: &NodeConfig) -> Self {
         let heartbeat = config.heartbeat;
+        let round = Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 1 } else { 3 })
+            .max(config.answers_within / ROUNDS);
         Self {
             heartbeat,
             dead: config.dead_time(),
-            round: Duration::from_millis(if heartbeat <= Duration::from_millis(20) { 2 } else { 3 })
-                .max(config.answers_within / ROUNDS),
+            round,
+            shortest_round: round,
             slow_round: heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(1)),
             beat: beat_interval(heartbeat),
             late: heartbeat / 2,
         }
+    }
+
+    /// Leaves answers the time that they need: `round_trip` is the slowest seen lately. Not so much that what is asked of
+    /// a suspect would not be known when the dead time is over.
+    pub(crate) fn pace(&mut self, round_trip: Duration) {
+        self.round = self.shortest_round.max(round_trip.min(self.heartbeat / 2));
     }
 
     /// How long unanswered questions must have been out before their silence counts.

@@ -22,6 +22,7 @@ impl Node {
             health: self.health(),
             peers: self.peers.iter().map(|peer| self.peer_snapshot(peer)).collect(),
             groups: (0..self.groups.len()).map(|group| self.group_snapshot(group)).collect(),
+            late_often: self.pace.not_kept(self.now),
             counters,
         }
     }

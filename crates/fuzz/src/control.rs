@@ -196,6 +196,7 @@ pub(crate) fn status() -> Status {
             memory_locked: "granted".into(),
             system_call_filter: "refused".into(),
             lease: "granted".into(),
+            pace: "kept".into(),
             lateness: Lateness::default(),
         },
         counters: Counters::default(),

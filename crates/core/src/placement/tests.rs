@@ -105,7 +105,8 @@ impl Bench {
             match action {
                 Action::SendDatagram { path, bytes } => {
                     if let Message::Heartbeat(heartbeat) = decode(&bytes, &keys()).expect("a datagram") {
-                        self.puppets[path.0].heard = Some((heartbeat.incarnation, heartbeat.sequence));
+                        self.puppets[path.0].heard =
+                            Some((heartbeat.incarnation, heartbeat.sequence, self.now));
                     }
                 }
                 Action::Apply { plan, desired } => {
@@ -131,7 +132,8 @@ impl Bench {
                 Action::Reply { ticket, outcome } => self.replies.push((ticket, outcome)),
                 Action::SendDatagram { path, bytes } => {
                     if let Message::Heartbeat(heartbeat) = decode(&bytes, &keys()).expect("a datagram") {
-                        self.puppets[path.0].heard = Some((heartbeat.incarnation, heartbeat.sequence));
+                        self.puppets[path.0].heard =
+                            Some((heartbeat.incarnation, heartbeat.sequence, self.now));
                     }
                 }
                 _ => {}
@@ -140,6 +142,7 @@ impl Bench {
     }
 
     fn speak(&mut self, puppet: usize) {
+        self.puppets[puppet].now = self.now;
         let mut heartbeat = self.puppets[puppet].heartbeat(self.node.config.id);
         let groups = self.states[puppet].to_vec();
         heartbeat.states = Some(States { base: 0, index: 0, count: 1, groups });

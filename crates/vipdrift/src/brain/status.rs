@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp as WallTime};
 use vipdrift_checks::Report;
 use vipdrift_control as control;
 use vipdrift_core::{
-    CheckSnapshot, DRILL_PACE, Effect, HealthSnapshot, Leg, NodeSnapshot, PeerSnapshot, PeerStateName,
-    RoleName, Timestamp,
+    CheckSnapshot, DRILL_PACE, Effect, HealthSnapshot, LateOften, Leg, NodeSnapshot, PeerSnapshot,
+    PeerStateName, RoleName, Timestamp,
 };
 use vipdrift_wire::heartbeat::Health;
 
@@ -75,10 +75,27 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
             memory_locked: parts.grants.memory_locked.clone(),
             system_call_filter: parts.grants.filter(),
             lease: report.lease.clone(),
+            pace: pace(snapshot.late_often, parts),
             lateness: report.lateness,
         },
         counters: counters(parts, report),
     }
+}
+
+/// Whether this machine keeps the heartbeat, and what helps.
+fn pace(late: Option<LateOften>, parts: &SlowParts) -> String {
+    let Some(LateOften { times, worst }) = late else { return "kept".to_owned() };
+    let heartbeat = parts.resolved.heartbeat;
+    let helps = if parts.grants.real_time == "granted" {
+        "set a longer one"
+    } else {
+        "grant real-time priority, or set a longer one"
+    };
+    format!(
+        "late {times} times within a minute, by up to {} ms: the heartbeat of {} ms is not kept here; {helps}",
+        worst.as_millis(),
+        heartbeat.as_millis()
+    )
 }
 
 fn health(health: &HealthSnapshot) -> control::Health {

@@ -261,6 +261,7 @@ mod tests {
                 memory_locked: granted(),
                 system_call_filter: granted(),
                 lease: granted(),
+                pace: "kept".into(),
                 lateness: Lateness::default(),
             },
             counters: Counters {

@@ -58,6 +58,7 @@ ids![
     Privileges,
     RealTime,
     RealTimeShare,
+    Pace,
     MemoryLock,
     Clock,
     Suspend,

@@ -66,6 +66,15 @@ fn granted(scene: &Scene, status: &Status, findings: &mut Findings) {
         None => findings.ok(Id::RealTime, "the daemon has real-time priority"),
         Some(why) => findings.warning(Id::RealTime, format!("the daemon: {why}"), right(scene)),
     }
+    match daemon.pace.as_str() {
+        "" => {}
+        "kept" => findings.ok(Id::Pace, "the daemon keeps its heartbeat interval"),
+        late => findings.warning(
+            Id::Pace,
+            format!("the daemon was {late}"),
+            "set a longer cluster.heartbeat, or find what keeps the processors from it",
+        ),
+    }
     if daemon.memory_locked != "granted" {
         findings.hint(Id::MemoryLock, format!("the daemon: {}", daemon.memory_locked), LOCK);
     }

@@ -99,6 +99,7 @@ pub(super) fn well() -> Status {
             memory_locked: granted(),
             system_call_filter: granted(),
             lease: granted(),
+            pace: "kept".into(),
             lateness: Lateness { wakeups: 1000, p50_us: 52, p999_us: 120, max_us: 1300 },
         },
         counters: Counters::default(),
