@@ -23,8 +23,13 @@ pub(crate) fn run(arguments: &[&str], metadata: &Metadata) -> Report {
     report.step("bench", || {
         let built = metadata.target_directory.join("release");
         let mut command = std::process::Command::new(built.join(PACKAGE));
-        command.arg("--vipdrift").arg(built.join("vipdrift")).arg("all");
+        let (what, arguments) = match arguments.split_first() {
+            Some((what, rest)) if !what.starts_with('-') => (*what, rest),
+            _ => ("faults", arguments),
+        };
+        command.arg("--vipdrift").arg(built.join("vipdrift")).arg(what);
         command.arg("--out").arg(metadata.target_directory.join("bench")).args(arguments);
+        command.env("VIPDRIFT_BENCH_UNPACKED", metadata.target_directory.join("tools"));
         if let Some(path) = &path {
             command.env("PATH", path);
         }

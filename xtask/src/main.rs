@@ -27,9 +27,13 @@ cross-check
        root gets them installed)
 package-windows
        the release for Windows, as a zip and as an installer, in target/windows/packages
-bench [--runs N] [--contender NAME]... [--fault NAME]...
+bench [faults] [--runs N] [--contender NAME]... [--fault NAME]...
        vipdrift beside its peers (Debian's packages, unpacked), in the same lab with the same faults, N times (5) each:
-       tables in target/bench
+       tables and a plot in target/bench
+bench scale [--runs N] [--contender NAME]... [--vips N]... [--groups N]... [--nodes N]...
+       the same with up to 4,000 VIPs, and up to 1,000 groups on up to 8 nodes
+bench steady [--minutes N] [--busy THREADS] [--contender NAME]...
+       pairs that are left alone for N minutes (60) while the machine is busy: what moves though nothing is wrong
 fuzz [TARGET] [--seconds N]
        a long run of one fuzz target, or of each, N seconds (60) each
 sim [--seeds N] [--minutes M] [--hours H] [--first SEED] [--keep-going] [--jobs N]

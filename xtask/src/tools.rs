@@ -64,8 +64,13 @@ const TOOLS: [Tool; 13] = [
 ];
 
 /// What vipdrift is measured beside. None of it is to run on this machine but where it is measured.
-const PEERS: [Tool; 2] =
-    [Tool::service("keepalived", "keepalived", "usr/sbin"), Tool::service("ucarp", "ucarp", "usr/sbin")];
+const PEERS: [Tool; 5] = [
+    Tool::service("keepalived", "keepalived", "usr/sbin"),
+    Tool::service("ucarp", "ucarp", "usr/sbin"),
+    Tool::service("vrrpd", "frr", "usr/lib/frr"),
+    Tool::service("zebra", "frr", "usr/lib/frr"),
+    Tool::service("vtysh", "frr", "usr/bin"),
+];
 
 /// Makes sure that every tool of the tests can be run; see [`bring`].
 ///

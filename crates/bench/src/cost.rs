@@ -12,7 +12,7 @@ use crate::rig::Rig;
 /// # Errors
 /// A process has ended, or /proc is not as proc(5) has it.
 pub(crate) fn idle(rig: &Rig, span: Duration) -> Result<Cost> {
-    let pids = [rig.daemon_pids(0), rig.daemon_pids(1)];
+    let pids: Vec<Vec<i32>> = (0..rig.shape.nodes).map(|node| rig.daemon_pids(node)).collect();
     let begun = Instant::now();
     let before = sums(rig, &pids)?;
     std::thread::sleep(span);
@@ -20,8 +20,8 @@ pub(crate) fn idle(rig: &Rig, span: Duration) -> Result<Cost> {
     let seconds = begun.elapsed().as_secs_f64();
     let cpu = [0, 1].map(|node| (after.run[node] - before.run[node]) / 1e9 / seconds * 100.0);
     let mut memory = [0.0; 2];
-    for (node, pids) in pids.iter().enumerate() {
-        memory[node] = pids.iter().map(|pid| resident(*pid)).sum::<Result<f64>>()?;
+    for (sum, pids) in memory.iter_mut().zip(&pids) {
+        *sum = pids.iter().map(|pid| resident(*pid)).sum::<Result<f64>>()?;
     }
     Ok(Cost {
         cpu,
@@ -32,15 +32,15 @@ pub(crate) fn idle(rig: &Rig, span: Duration) -> Result<Cost> {
 }
 
 struct Sums {
-    run: [f64; 2],
+    run: Vec<f64>,
     frames: f64,
     bytes: f64,
 }
 
-fn sums(rig: &Rig, pids: &[Vec<i32>; 2]) -> Result<Sums> {
-    let mut sums = Sums { run: [0.0; 2], frames: 0.0, bytes: 0.0 };
+fn sums(rig: &Rig, pids: &[Vec<i32>]) -> Result<Sums> {
+    let mut sums = Sums { run: Vec::new(), frames: 0.0, bytes: 0.0 };
     for (node, pids) in pids.iter().enumerate() {
-        sums.run[node] = pids.iter().map(|pid| run_time(*pid)).sum::<Result<f64>>()?;
+        sums.run.push(pids.iter().map(|pid| run_time(*pid)).sum::<Result<f64>>()?);
         let sent = rig.nodes[node].run(sent)?;
         sums.frames += sent[0];
         sums.bytes += sent[1];

@@ -9,13 +9,16 @@ use crate::Result;
 use crate::contender::Contender;
 use crate::cost;
 use crate::figures::Figures;
-use crate::rig::{NODES, Rig, VIP};
+use crate::rig::Rig;
+use crate::shape::{Shape, VIP};
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     DaemonKilled,
     DaemonHung,
+    AllKilled,
+    AllHung,
     HostDead,
     SilentCut,
     ServiceFailed,
@@ -35,9 +38,11 @@ const IDLE: Duration = Duration::from_secs(10);
 
 impl Fault {
     /// In the order of the tables.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::DaemonKilled,
         Self::DaemonHung,
+        Self::AllKilled,
+        Self::AllHung,
         Self::HostDead,
         Self::SilentCut,
         Self::ServiceFailed,
@@ -52,6 +57,8 @@ impl Fault {
         match self {
             Self::DaemonKilled => "daemon_killed",
             Self::DaemonHung => "daemon_hung",
+            Self::AllKilled => "all_killed",
+            Self::AllHung => "all_hung",
             Self::HostDead => "host_dead",
             Self::SilentCut => "silent_cut",
             Self::ServiceFailed => "service_failed",
@@ -67,9 +74,14 @@ impl Fault {
     pub(crate) fn story(self) -> &'static str {
         match self {
             Self::DaemonKilled => {
+                "the holder's process that decides is killed (SIGKILL); those that watch over it live; what is missing is \
+                 started at the end"
+            }
+            Self::DaemonHung => "the holder's process that decides hangs (SIGSTOP), and goes on at the end",
+            Self::AllKilled => {
                 "all of the holder's processes are killed (SIGKILL), and started again at the end"
             }
-            Self::DaemonHung => "all of the holder's processes hang (SIGSTOP), and go on at the end",
+            Self::AllHung => "all of the holder's processes hang (SIGSTOP), and go on at the end",
             Self::HostDead => "the holder's machine loses its power, and comes back at the end",
             Self::SilentCut => {
                 "the switch drops all frames of the holder, its link stays up; mended at the end"
@@ -98,13 +110,13 @@ impl Fault {
 /// # Errors
 /// The rig could not be brought into the state that the fault needs.
 pub(crate) fn measure(vipdrift: &Path, contender: &'static dyn Contender, fault: Fault) -> Result<Figures> {
-    let mut rig = Rig::new(vipdrift, contender)?;
+    let mut rig = Rig::pair(vipdrift, contender)?;
     if fault == Fault::Idle {
         let cost = Some(cost::idle(&rig, IDLE)?);
         return Ok(Figures { cost, watched: millis(IDLE), ..Figures::default() });
     }
     let client = rig.client.client(&[VIP])?;
-    if !client.wait_answer_by(VIP, NODES[0], Instant::now(), Instant::now() + Duration::from_secs(5)) {
+    if !client.wait_answer_by(VIP, Shape::name(0), Instant::now(), Instant::now() + Duration::from_secs(5)) {
         return Err("the client is not answered by the holder".into());
     }
     std::thread::sleep(Duration::from_millis(200));
@@ -113,22 +125,25 @@ pub(crate) fn measure(vipdrift: &Path, contender: &'static dyn Contender, fault:
         std::thread::sleep(SPLIT);
         let since = Instant::now();
         rig.nodes[0].uncut()?;
-        return watch(&rig, &client, since, HEALED);
+        return watch(&rig, contender, &client, since, HEALED);
     }
     let since = Instant::now();
     strike(&mut rig, contender, fault)?;
-    let mut figures = watch(&rig, &client, since, contender.watch())?;
+    let mut figures = watch(&rig, contender, &client, since, contender.watch())?;
     let undone = Instant::now();
     undo(&mut rig, contender, fault)?;
-    figures.lost_later = watch(&rig, &client, undone, contender.settles() + contender.watch())?.lost;
+    figures.lost_later =
+        watch(&rig, contender, &client, undone, contender.settles() + contender.watch())?.lost;
     figures.late |= client.was_late(since);
     Ok(figures)
 }
 
 fn strike(rig: &mut Rig, contender: &dyn Contender, fault: Fault) -> Result<()> {
     match fault {
-        Fault::DaemonKilled => rig.signal_all(0, Signal::SIGKILL),
-        Fault::DaemonHung => rig.signal_all(0, Signal::SIGSTOP),
+        Fault::DaemonKilled => signal(contender.decider(rig, 0)?, Signal::SIGKILL)?,
+        Fault::DaemonHung => signal(contender.decider(rig, 0)?, Signal::SIGSTOP)?,
+        Fault::AllKilled => rig.signal_all(0, Signal::SIGKILL),
+        Fault::AllHung => rig.signal_all(0, Signal::SIGSTOP),
         Fault::HostDead => rig.nodes[0].power_off()?,
         Fault::SilentCut => rig.nodes[0].cut()?,
         Fault::ServiceFailed => rig.service(0)?.kill(Signal::SIGKILL)?,
@@ -140,10 +155,15 @@ fn strike(rig: &mut Rig, contender: &dyn Contender, fault: Fault) -> Result<()> 
     Ok(())
 }
 
+fn signal(pid: i32, signal: Signal) -> Result<()> {
+    Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?)
+}
+
 fn undo(rig: &mut Rig, contender: &dyn Contender, fault: Fault) -> Result<()> {
     match fault {
-        Fault::DaemonKilled | Fault::GracefulStop => rig.start(0)?,
-        Fault::DaemonHung => rig.signal_all(0, Signal::SIGCONT),
+        Fault::DaemonKilled if rig.daemon(0)?.ended().is_none() => {}
+        Fault::DaemonKilled | Fault::AllKilled | Fault::GracefulStop => rig.start(0)?,
+        Fault::DaemonHung | Fault::AllHung => rig.signal_all(0, Signal::SIGCONT),
         Fault::HostDead => {
             rig.nodes[0].power_on()?;
             rig.start_service(0)?;
@@ -158,7 +178,13 @@ fn undo(rig: &mut Rig, contender: &dyn Contender, fault: Fault) -> Result<()> {
     Ok(())
 }
 
-fn watch(rig: &Rig, client: &Client, since: Instant, span: Duration) -> Result<Figures> {
+fn watch(
+    rig: &Rig,
+    contender: &dyn Contender,
+    client: &Client,
+    since: Instant,
+    span: Duration,
+) -> Result<Figures> {
     std::thread::sleep(span.saturating_sub(since.elapsed()));
     let until = Instant::now();
     // A probe is judged only when it has had time to be answered.
@@ -166,26 +192,29 @@ fn watch(rig: &Rig, client: &Client, since: Instant, span: Duration) -> Result<F
     let record = client.record(VIP)?;
     let lost = record.lost(since, until);
     let timeline = rig.lab.observer().timeline();
-    let by_other = timeline.held_by(NODES[1], VIP, since);
-    let moved = by_other.first().map(|interval| interval.from.saturating_duration_since(since));
-    let kept = timeline.held_by(NODES[0], VIP, since);
-    let stale = match kept.last() {
-        None => Some(Duration::ZERO),
-        Some(interval) => interval.to.map(|end| end.saturating_duration_since(since)),
-    };
-    Ok(Figures {
+    let mut figures = Figures {
         lost: lost as f64,
         outage: if lost == 0 { 0.0 } else { millis(record.longest_outage(since).duration) },
-        moved: moved.map(millis),
-        two_holders: millis(timeline.two_reachable_holders(VIP, since)),
-        stale: stale.map(millis),
-        lost_later: 0.0,
         watched: millis(span),
         late: client.was_late(since),
-        cost: None,
-    })
+        ..Figures::default()
+    };
+    if contender.is_on_all() {
+        let first = record.first_answer_by(Shape::name(1), since);
+        figures.moved = first.map(|at| millis(at.saturating_duration_since(since)));
+        return Ok(figures);
+    }
+    let by_other = timeline.held_by(Shape::name(1), VIP, since);
+    figures.moved = by_other.first().map(|interval| millis(interval.from.saturating_duration_since(since)));
+    figures.two_holders = Some(millis(timeline.two_reachable_holders(VIP, since)));
+    let kept = timeline.held_by(Shape::name(0), VIP, since);
+    figures.stale = match kept.last() {
+        None => Some(0.0),
+        Some(interval) => interval.to.map(|end| millis(end.saturating_duration_since(since))),
+    };
+    Ok(figures)
 }
 
-fn millis(span: Duration) -> f64 {
+pub(crate) fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }

@@ -11,8 +11,8 @@ pub(crate) struct Figures {
     pub(crate) outage: f64,
     /// From the fault until another node had the VIP; `None`: none had it in the time that was watched.
     pub(crate) moved: Option<f64>,
-    /// Time with the VIP on two nodes that could be reached.
-    pub(crate) two_holders: f64,
+    /// Time with the VIP on two nodes that could be reached; `None` where it always is on all.
+    pub(crate) two_holders: Option<f64>,
     /// How long the node that failed still had the VIP; `None`: to the end of the time that was watched.
     pub(crate) stale: Option<f64>,
     /// Probes lost when the fault was undone.
@@ -25,17 +25,30 @@ pub(crate) struct Figures {
     pub(crate) cost: Option<Cost>,
 }
 
-/// What the node with the VIP and its standby cost while nothing happens.
+/// What the first two nodes cost while nothing happens: of a pair, the holder and its standby.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cost {
     /// Of one core, in percent: holder, standby.
     pub(crate) cpu: [f64; 2],
     /// MiB resident, shared pages counted in each process: holder, standby.
     pub(crate) memory: [f64; 2],
-    /// Frames that both send in a second.
+    /// Frames that all nodes send in a second.
     pub(crate) frames: f64,
-    /// Bytes that both send in a second, Ethernet headers included.
+    /// Bytes that all nodes send in a second, Ethernet headers included.
     pub(crate) bytes: f64,
+}
+
+/// How late a daemon woke up, by its own account; times are microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Lateness {
+    /// Times that it was late by more than half a heartbeat.
+    pub(crate) late: f64,
+    pub(crate) wakeups: f64,
+    /// Half of all times were no later than this.
+    pub(crate) half: f64,
+    /// 999 of a thousand were not.
+    pub(crate) most_of_all: f64,
+    pub(crate) worst: f64,
 }
 
 /// The middle one, and the extremes.

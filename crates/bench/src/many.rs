@@ -1,19 +1,14 @@
 //! Every contender and fault in turn, again and again: whatever else this machine does meets all of them alike.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 
 use crate::contender::{self, Contender};
 use crate::fault::Fault;
 use crate::figures::Figures;
-use crate::{Result, report};
-
-/// Longest that one run may take.
-const LIMIT: Duration = Duration::from_secs(180);
+use crate::{Result, child, plot, report};
 
 /// What is to be measured.
 #[derive(Args)]
@@ -47,7 +42,7 @@ pub(crate) struct Series {
 /// A name that is none, or a file that cannot be written. A run that fails is counted, and the others go on.
 pub(crate) fn run(vipdrift: &Path, plan: &Plan) -> Result<()> {
     let contenders = if plan.contender.is_empty() {
-        contender::ALL.to_vec()
+        contender::of_faults()
     } else {
         plan.contender.iter().map(|name| contender::find(name)).collect::<Result<_>>()?
     };
@@ -68,7 +63,8 @@ pub(crate) fn run(vipdrift: &Path, plan: &Plan) -> Result<()> {
     let mut done = 0;
     for _ in 0..plan.runs {
         for series in &mut all {
-            let outcome = one(vipdrift, series.contender.name(), series.fault);
+            let outcome =
+                child::measure::<Figures>(vipdrift, &["fault", series.contender.name(), series.fault.name()]);
             done += 1;
             let what = format!("{:<15} {:<16}", series.contender.name(), series.fault.name());
             let seconds = begun.elapsed().as_secs();
@@ -87,30 +83,8 @@ pub(crate) fn run(vipdrift: &Path, plan: &Plan) -> Result<()> {
     let text = report::markdown(&all, &contenders, &faults);
     std::fs::write(plan.out.join("bench.md"), &text)?;
     std::fs::write(plan.out.join("bench.json"), report::json(&all)?)?;
+    std::fs::write(plan.out.join("bench.svg"), plot::svg(&all, &faults))?;
     println!("\n{text}");
     println!("written: {}", plan.out.display());
     Ok(())
-}
-
-/// A process of its own for each: what it leaves ends with it.
-fn one(vipdrift: &Path, contender: &str, fault: Fault) -> Result<Figures> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--vipdrift").arg(vipdrift).args(["one", contender, fault.name()]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
-    let (tell, ended) = channel();
-    std::thread::spawn(move || tell.send(child.wait_with_output()));
-    let output = match ended.recv_timeout(LIMIT) {
-        Ok(output) => output?,
-        Err(RecvTimeoutError::Timeout) => {
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
-            return Err(format!("not done after {LIMIT:?}").into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    match said.lines().last().map(serde_json::from_str) {
-        Some(Ok(figures)) if output.status.success() => Ok(figures),
-        _ => Err(format!("{} {}", output.status, errors.trim()).into()),
-    }
 }

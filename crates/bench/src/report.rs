@@ -21,11 +21,11 @@ pub(crate) fn line(figures: &Figures) -> String {
     let or_never =
         |time: Option<f64>| time.map_or_else(|| "never".to_owned(), |time| format!("{time:.1} ms"));
     format!(
-        "lost {:.0}, outage {:.1} ms, moved {}, two holders {:.1} ms, stale {}, later lost {:.0}{}",
+        "lost {:.0}, outage {:.1} ms, moved {}, two holders {}, stale {}, later lost {:.0}{}",
         figures.lost,
         figures.outage,
         or_never(figures.moved),
-        figures.two_holders,
+        figures.two_holders.map_or_else(|| "always".to_owned(), |time| format!("{time:.1} ms")),
         or_never(figures.stale),
         figures.lost_later,
         if figures.late { ", client late" } else { "" }
@@ -73,8 +73,8 @@ fn fault_table(all: &[&Series]) -> String {
             of(|run| Some(run.lost)),
             of(|run| Some(run.outage)),
             of(|run| run.moved),
-            of(|run| Some(run.two_holders)),
-            of(|run| run.stale),
+            if series.contender.is_on_all() { "always".to_owned() } else { of(|run| run.two_holders) },
+            if series.contender.is_on_all() { "never".to_owned() } else { of(|run| run.stale) },
             of(|run| Some(run.lost_later)),
         );
     }
@@ -107,7 +107,7 @@ fn idle_table(all: &[&Series]) -> String {
     text
 }
 
-fn show(spread: Spread) -> String {
+pub(crate) fn show(spread: Spread) -> String {
     let number = |value: f64| if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") };
     let plain = |value: f64| number(value).trim_end_matches(".0").to_owned();
     if spread.least == spread.most {

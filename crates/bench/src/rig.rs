@@ -1,72 +1,138 @@
-//! Two nodes, a client and a gateway on one LAN, and a contender on the nodes.
+//! Nodes, a client and a gateway on one LAN, and a contender on the nodes.
 
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use vipdrift_lab::{Host, Lab, Process, Signal};
+use vipdrift_lab::{Change, Host, Lab, Process, SERVICE_PORT, Signal};
 
 use crate::Result;
 use crate::contender::Contender;
+use crate::shape::{Shape, VIP, with_prefix};
 
-/// The VIP.
-pub(crate) const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
-/// Names of the nodes; the first is to hold the VIP.
-pub(crate) const NODES: [&str; 2] = ["alpha", "bravo"];
 /// Longest wait for anything that a contender should do at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Where packages are that were unpacked and not installed, with `usr` and the like below.
+const UNPACKED: &str = "VIPDRIFT_BENCH_UNPACKED";
+
+/// The client's addresses.
+pub(crate) const CLIENT: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(192, 0, 2, 50), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50));
 
 /// See the module.
 pub(crate) struct Rig {
     pub(crate) lab: Lab,
-    pub(crate) nodes: [Host; 2],
+    pub(crate) nodes: Vec<Host>,
     pub(crate) client: Host,
     pub(crate) vipdrift: PathBuf,
+    pub(crate) shape: Shape,
     contender: &'static dyn Contender,
-    daemons: [Option<Process>; 2],
-    services: [Option<Process>; 2],
+    daemons: Vec<Option<Process>>,
+    services: Vec<Option<Process>>,
     folder: tempfile::TempDir,
 }
 
 impl Rig {
-    /// Builds the LAN and starts the contender on both nodes, the first one first: it holds the VIP, and everything has been
-    /// quiet for as long as the contender needs, and up to one of its periods more, so that no fault is in step with it.
-    ///
-    /// # Errors
-    /// The lab's, or the first node does not get the VIP.
-    pub(crate) fn new(vipdrift: &Path, contender: &'static dyn Contender) -> Result<Self> {
+    /// Builds the LAN, and the service on every node. No daemon runs.
+    fn build(vipdrift: &Path, contender: &'static dyn Contender, shape: Shape) -> Result<Self> {
         let lab = Lab::new()?;
         let folder = tempfile::tempdir()?;
         // A daemon that gives up root must still reach its files.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let _gateway = lab.host("gateway", &["192.0.2.1/24"])?;
-        let client = lab.host("client", &["192.0.2.50/24"])?;
+        let _gateway = lab.host("gateway", &["192.0.2.1/24", "2001:db8::1/64"])?;
+        let client = lab.host("client", &[&with_prefix(CLIENT.0.into()), &with_prefix(CLIENT.1.into())])?;
         let mut nodes = Vec::new();
-        for (index, name) in NODES.iter().enumerate() {
-            let host = lab.host(name, &[&format!("192.0.2.{}/24", 11 + index)])?;
+        for node in 0..shape.nodes {
+            let number = 11 + node;
+            let host = lab.host(
+                Shape::name(node),
+                &[&format!("192.0.2.{number}/24"), &format!("2001:db8::{number}/64")],
+            )?;
             host.add_route("0.0.0.0/0", "192.0.2.1")?;
             nodes.push(host);
         }
-        let nodes: [Host; 2] = nodes.try_into().map_err(|_| "two nodes")?;
+        let none = || (0..shape.nodes).map(|_| None).collect();
+        let (daemons, services) = (none(), none());
         let vipdrift = vipdrift.to_owned();
-        let (daemons, services) = Default::default();
-        let mut rig = Self { lab, nodes, client, vipdrift, contender, daemons, services, folder };
-        for node in 0..2 {
+        let mut rig = Self { lab, nodes, client, vipdrift, shape, contender, daemons, services, folder };
+        for node in 0..rig.shape.nodes {
             rig.start_service(node)?;
         }
-        rig.start(0)?;
-        rig.wait_holder(0)?;
-        rig.start(1)?;
-        std::thread::sleep(contender.settles() + contender.period().mul_f64(random()));
-        rig.wait_holder(0)?;
         Ok(rig)
+    }
+
+    /// Two nodes and a VIP. The first node is started first: it holds the VIP, and everything has been quiet for as long as
+    /// the contender needs, and up to one of its periods more, so that no fault is in step with it.
+    ///
+    /// # Errors
+    /// The lab's, or the first node does not get the VIP.
+    pub(crate) fn pair(vipdrift: &Path, contender: &'static dyn Contender) -> Result<Self> {
+        let mut rig = Self::build(vipdrift, contender, Shape::pair())?;
+        rig.start(0)?;
+        rig.wait_held_by(0)?;
+        rig.start(1)?;
+        rig.meet_client()?;
+        rig.settle();
+        rig.wait_held_by(0)?;
+        rig.all_run()?;
+        Ok(rig)
+    }
+
+    /// As many nodes and VIPs as that, all started at once: every VIP has a holder, after the time that is returned with a
+    /// tenth of a second to spare, and everything is quiet as above.
+    ///
+    /// # Errors
+    /// The lab's, or a VIP without a holder.
+    pub(crate) fn of_shape(
+        vipdrift: &Path,
+        contender: &'static dyn Contender,
+        shape: Shape,
+    ) -> Result<(Self, Duration)> {
+        let mut rig = Self::build(vipdrift, contender, shape)?;
+        let begun = Instant::now();
+        for node in 0..rig.shape.nodes {
+            rig.start(node)?;
+        }
+        rig.wait_all_held()?;
+        let held_after = begun.elapsed();
+        rig.meet_client()?;
+        rig.settle();
+        rig.wait_all_held()?;
+        rig.all_run()?;
+        Ok((rig, held_after))
+    }
+
+    fn settle(&self) {
+        std::thread::sleep(self.contender.settles() + self.contender.period().mul_f64(random()));
+    }
+
+    /// A server knows its clients: every node has the client in its neighbour table.
+    fn meet_client(&self) -> Result<()> {
+        for node in &self.nodes {
+            node.run(|| {
+                let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+                socket.send_to(&[0; 8], (CLIENT.0.to_ipv6_mapped(), SERVICE_PORT))?;
+                socket.send_to(&[0; 8], (CLIENT.1, SERVICE_PORT))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What does not run cannot be measured, even if something is left that answers.
+    fn all_run(&self) -> Result<()> {
+        if self.daemons.iter().flatten().any(|daemon| daemon.ended().is_some()) {
+            return Err(format!("a daemon has ended\n{}", self.said()).into());
+        }
+        Ok(())
     }
 
     /// Files of a node.
     pub(crate) fn folder(&self, node: usize) -> Result<PathBuf> {
-        let folder = self.folder.path().join(NODES[node]);
+        let folder = self.folder.path().join(Shape::name(node));
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
     }
@@ -82,11 +148,11 @@ impl Rig {
         self.daemons[node].as_ref().ok_or_else(|| "no daemon".into())
     }
 
-    /// The service behind the VIP.
+    /// The service behind the VIPs.
     pub(crate) fn start_service(&mut self, node: usize) -> Result<()> {
         self.nodes[node].stop_service();
         let mut command = Command::new(&self.vipdrift);
-        command.arg("demo-service").arg(NODES[node]);
+        command.arg("demo-service").arg(Shape::name(node));
         let process = self.nodes[node].spawn(command)?;
         std::fs::write(self.folder(node)?.join("service.pid"), format!("{}\n", process.pid()))?;
         self.services[node] = Some(process);
@@ -111,15 +177,77 @@ impl Rig {
         }
     }
 
-    /// Waits until exactly this node has the VIP.
-    pub(crate) fn wait_holder(&self, node: usize) -> Result<()> {
+    /// Waits until exactly this node of a pair has the VIP.
+    fn wait_held_by(&self, node: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        if self.lab.observer().wait_holders(VIP, &[NODES[node]], deadline) {
+        if self.contender.is_on_all() {
+            // Who answers for it is all that can be seen.
+            while Instant::now() < deadline {
+                let soon = Instant::now() + Duration::from_millis(100);
+                if self.client.ask(VIP, soon).as_deref() == Some(Shape::name(node)) {
+                    return Ok(());
+                }
+            }
+        } else if self.lab.observer().wait_holders(VIP, &[Shape::name(node)], deadline) {
             return Ok(());
         }
-        let said: Vec<String> = self.daemons.iter().flatten().map(Process::output).collect();
         let holders = self.lab.observer().holders(VIP);
-        Err(format!("{} has not the VIP, but {holders:?}\n{}", NODES[node], said.join("\n--\n")).into())
+        Err(format!("{} has not the VIP, but {holders:?}\n{}", Shape::name(node), self.said()).into())
+    }
+
+    fn wait_all_held(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let vips: Vec<IpAddr> = self.shape.vips().collect();
+        let mut missing = vips.len();
+        while Instant::now() < deadline {
+            let holders = self.holders();
+            missing = vips.iter().filter(|vip| holders.get(vip).is_none_or(|nodes| nodes.len() != 1)).count();
+            if missing == 0 {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(format!("{missing} of {} VIPs have no holder, or two\n{}", vips.len(), self.said()).into())
+    }
+
+    /// Names of the nodes that have each VIP.
+    pub(crate) fn holders(&self) -> HashMap<IpAddr, BTreeSet<String>> {
+        let mut holders: HashMap<IpAddr, BTreeSet<String>> = HashMap::new();
+        for happening in self.lab.observer().timeline().happenings() {
+            match happening.change {
+                Change::Added(vip) => holders.entry(vip).or_default().insert(happening.host.clone()),
+                Change::Removed(vip) => holders.entry(vip).or_default().remove(&happening.host),
+                Change::CutOff | Change::Back => continue,
+            };
+        }
+        holders
+    }
+
+    /// Shows a node the packages that were unpacked and not installed, as if they were: their programs look for their parts
+    /// in places that they know by heart.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub(crate) fn show_unpacked(&self, node: usize) -> Result<()> {
+        let Some(unpacked) = std::env::var_os(UNPACKED).map(|folder| PathBuf::from(folder).join("usr"))
+        else {
+            return Ok(());
+        };
+        if !unpacked.is_dir() {
+            return Ok(());
+        }
+        let layers = format!("lowerdir={}:/usr", unpacked.display());
+        self.nodes[node].run(|| {
+            let kind = Some("overlay");
+            nix::mount::mount(kind, "/usr", kind, nix::mount::MsFlags::MS_RDONLY, Some(layers.as_str()))
+        })?;
+        Ok(())
+    }
+
+    /// What the daemons have written.
+    fn said(&self) -> String {
+        let said: Vec<String> = self.daemons.iter().flatten().map(Process::output).collect();
+        said.join("\n--\n")
     }
 }
 

@@ -25,6 +25,13 @@ fn open(protocol: Option<SockProtocol>) -> Result<OwnedFd> {
     .doing(|| "open a packet socket".into())
 }
 
+/// With room for thousands of frames at once; less is no error.
+fn roomy() -> Result<OwnedFd> {
+    let socket = open(Some(SockProtocol::EthAll))?;
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20));
+    Ok(socket)
+}
+
 /// Sends frames by the interfaces of one host. Kept open, since closing a packet socket takes the kernel milliseconds.
 pub(crate) struct Sender {
     socket: OwnedFd,
@@ -52,24 +59,25 @@ pub(crate) fn link_address(interface: &str) -> Result<LinkAddr> {
     found.ok_or_else(|| Error::Name(format!("there is no interface {interface}")))
 }
 
-/// Hears every frame that one interface receives or sends.
+/// Hears every frame that one interface receives or sends, and can send some.
 pub struct Tap {
     socket: OwnedFd,
     index: usize,
+    /// Of that interface.
+    by: Option<LinkAddr>,
 }
 
 impl Tap {
-    pub(crate) fn open(index: u32) -> Result<Self> {
+    /// In the namespace of the calling thread.
+    pub(crate) fn open(interface: &str, index: u32) -> Result<Self> {
         let index = usize::try_from(index).map_err(|_| Error::Name("no such interface".into()))?;
-        Ok(Self { socket: open(Some(SockProtocol::EthAll))?, index })
+        let socket = roomy()?;
+        Ok(Self { socket, index, by: Some(link_address(interface)?) })
     }
 
     /// Hears every interface of the calling thread's namespace: for [`Tap::next_anywhere`].
     pub(crate) fn open_everywhere() -> Result<Self> {
-        let socket = open(Some(SockProtocol::EthAll))?;
-        // Room for hundreds of answers at once; less is no error.
-        let _ = setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20));
-        Ok(Self { socket, index: 0 })
+        Ok(Self { socket: roomy()?, index: 0, by: None })
     }
 
     /// The next frame with the index of its interface; `None` if there was none by `deadline`.
@@ -93,6 +101,17 @@ impl Tap {
                 Err(errno) => return Err(io::Error::from(errno)).doing(|| "hear a frame".into()),
             }
         }
+    }
+
+    /// Sends one Ethernet frame as it is, at no more cost than that.
+    ///
+    /// # Errors
+    ///
+    /// A frame that is too short or too long, or the interface is down.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let by = self.by.as_ref().ok_or_else(|| Error::Name("no interface to send by".into()))?;
+        let sent = sendto(self.socket.as_raw_fd(), frame, by, MsgFlags::empty());
+        sent.map(|_| ()).doing(|| "send a frame".into())
     }
 
     /// The next frame; `None` if there was none by `deadline`.

@@ -14,8 +14,8 @@ const WALLS: [(&str, Imports); 11] = [
     ("vipdrift-lab", Imports::Only(&[])),
     ("vipdrift-sim", Imports::Only(&["vipdrift-core", "vipdrift-wire"])),
     ("vipdrift", Imports::Anything),
-    // It runs vipdrift as it runs its peers.
-    ("vipdrift-bench", Imports::Only(&["vipdrift-lab"])),
+    // It runs vipdrift as it runs its peers; core and wire are for the micro-benchmarks, and for reading frames.
+    ("vipdrift-bench", Imports::Only(&["vipdrift-core", "vipdrift-lab", "vipdrift-wire"])),
     (
         "vipdrift-fuzz",
         Imports::Only(&["vipdrift", "vipdrift-control", "vipdrift-core", "vipdrift-sim", "vipdrift-wire"]),

@@ -9,7 +9,8 @@ use vipdrift_lab::{Signal, Traffic};
 use super::{Contender, keepalived};
 use crate::Result;
 use crate::fault::Fault;
-use crate::rig::{Rig, VIP};
+use crate::rig::Rig;
+use crate::shape::{Shape, VIP};
 
 /// CARP shares the IP protocol number of VRRP.
 const CARP: u8 = 112;
@@ -65,6 +66,11 @@ impl Contender for Ucarp {
     /// It looks at no service.
     fn answers(&self, fault: Fault) -> bool {
         fault != Fault::ServiceFailed
+    }
+
+    /// A process for each VIP.
+    fn fits(&self, shape: &Shape) -> bool {
+        shape.vips().count() == 1
     }
 
     /// ucarp(8): "USR2: demote".

@@ -273,7 +273,7 @@ impl Host {
     /// No such interface, or the kernel's refusal.
     pub fn tap(&self, interface: &str) -> Result<Tap> {
         let index = self.interface_index(interface)?;
-        self.inner.namespace.run(|| Tap::open(index))?
+        self.inner.namespace.run(|| Tap::open(interface, index))?
     }
 }
 
