@@ -81,6 +81,14 @@ impl Interface {
         facts.addresses.iter().find(|net| net.contains(&other)).map(ipnet::IpNet::addr)
     }
 
+    /// There is an address of this node from which `other` can be asked: one of the same family that reaches as far.
+    pub(crate) fn can_ask(&self, other: IpAddr) -> bool {
+        let local =
+            |address: IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let reaches = |own: IpAddr| own.is_ipv4() == other.is_ipv4() && (local(other) || !local(own));
+        self.facts.as_ref().is_some_and(|facts| facts.addresses.iter().any(|net| reaches(net.addr())))
+    }
+
     /// Adds a reference, or renews its origin. Seen neighbours never push out named ones.
     pub(crate) fn learn_reference(&mut self, address: IpAddr, origin: Origin, mac: Option<Mac>) {
         if let Some(known) = self.references.iter_mut().find(|referee| referee.address == address) {

@@ -230,8 +230,11 @@ impl Node {
         let addresses: Vec<IpAddr> = interface.references.iter().map(|referee| referee.address).collect();
         let isolated = interface.isolated;
         for address in addresses {
-            self.interfaces[index].asked(address, now);
-            self.ask_host(address);
+            // Without an address to ask from the question does not even go out.
+            if self.interfaces[index].can_ask(address) {
+                self.interfaces[index].asked(address, now);
+                self.ask_host(address);
+            }
         }
         if open {
             // Silent references prove something only if the peers are silent too: ask them as well.
@@ -414,3 +417,6 @@ impl Node {
         self.revisit_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
