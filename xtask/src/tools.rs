@@ -64,12 +64,17 @@ const TOOLS: [Tool; 13] = [
 ];
 
 /// What vipdrift is measured beside. None of it is to run on this machine but where it is measured.
-const PEERS: [Tool; 5] = [
+const PEERS: [Tool; 10] = [
     Tool::service("keepalived", "keepalived", "usr/sbin"),
     Tool::service("ucarp", "ucarp", "usr/sbin"),
     Tool::service("vrrpd", "frr", "usr/lib/frr"),
     Tool::service("zebra", "frr", "usr/lib/frr"),
     Tool::service("vtysh", "frr", "usr/bin"),
+    Tool::service("corosync", "corosync", "usr/sbin"),
+    Tool::service("corosync-quorumtool", "corosync", "usr/sbin"),
+    Tool::service("pacemakerd", "pacemaker", "usr/sbin"),
+    Tool::service("crm_attribute", "pacemaker-cli-utils", "usr/sbin"),
+    Tool::service("IPaddr2", "resource-agents", "usr/lib/ocf/resource.d/heartbeat"),
 ];
 
 /// Makes sure that every tool of the tests can be run; see [`bring`].

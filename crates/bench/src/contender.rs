@@ -2,6 +2,7 @@
 
 mod frr;
 mod keepalived;
+mod pacemaker;
 mod ucarp;
 mod vipdrift;
 
@@ -74,7 +75,7 @@ pub(crate) trait Contender: Sync {
 }
 
 /// Ours come first, at the same pace as the peers' fastest and as they come.
-pub(crate) const ALL: [&dyn Contender; 14] = [
+pub(crate) const ALL: [&dyn Contender; 15] = [
     &vipdrift::Vipdrift::FAST,
     &vipdrift::Vipdrift::DEFAULT,
     &keepalived::Keepalived::FAST,
@@ -83,6 +84,7 @@ pub(crate) const ALL: [&dyn Contender; 14] = [
     &keepalived::Keepalived::DEFAULT,
     &ucarp::Ucarp,
     &frr::Frr,
+    &pacemaker::Pacemaker,
     &vipdrift::Vipdrift::FASTEST,
     &vipdrift::Vipdrift::CALM,
     &vipdrift::Vipdrift::FASTEST_ORDINARY,
@@ -101,6 +103,7 @@ pub(crate) fn of_faults() -> Vec<&'static dyn Contender> {
         &keepalived::Keepalived::DEFAULT,
         &ucarp::Ucarp,
         &frr::Frr,
+        &pacemaker::Pacemaker,
     ]
 }
 

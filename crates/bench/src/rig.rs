@@ -224,28 +224,37 @@ impl Rig {
     }
 
     /// Shows a node the packages that were unpacked and not installed, as if they were: their programs look for their parts
-    /// in places that they know by heart.
+    /// in places that they know by heart. With what is in `more` on top of it.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(crate) fn show_unpacked(&self, node: usize) -> Result<()> {
-        let Some(unpacked) = std::env::var_os(UNPACKED).map(|folder| PathBuf::from(folder).join("usr"))
-        else {
-            return Ok(());
-        };
-        if !unpacked.is_dir() {
-            return Ok(());
-        }
-        let layers = format!("lowerdir={}:/usr", unpacked.display());
+    pub(crate) fn show_unpacked(&self, node: usize, more: Option<&Path>) -> Result<()> {
+        let unpacked = std::env::var_os(UNPACKED).map(PathBuf::from).filter(|folder| folder.is_dir());
+        // Packages may have `lib` beside `usr`, as it was before all was one.
+        let unpacked = unpacked.map(|folder| [folder.join("usr"), folder]).into_iter().flatten();
+        let layers: Vec<String> = more
+            .map(Path::to_owned)
+            .into_iter()
+            .chain(unpacked)
+            .map(|layer| layer.display().to_string())
+            .chain(["/usr".to_owned()])
+            .collect();
+        let layers = format!("lowerdir={}", layers.join(":"));
         self.nodes[node].run(|| {
+            // A node that starts for the second time has it still.
+            let mounts = std::fs::read_to_string("/proc/thread-self/mounts")?;
+            if mounts.lines().any(|line| line.starts_with("overlay /usr ")) {
+                return Ok(());
+            }
             let kind = Some("overlay");
-            nix::mount::mount(kind, "/usr", kind, nix::mount::MsFlags::MS_RDONLY, Some(layers.as_str()))
+            let flags = nix::mount::MsFlags::MS_RDONLY;
+            nix::mount::mount(kind, "/usr", kind, flags, Some(layers.as_str())).map_err(std::io::Error::from)
         })?;
         Ok(())
     }
 
     /// What the daemons have written.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let said: Vec<String> = self.daemons.iter().flatten().map(Process::output).collect();
         said.join("\n--\n")
     }

@@ -36,6 +36,8 @@ pub(crate) struct Scaled {
     /// The service answered at the first VIP, and at all of them.
     pub(crate) first_answered: Option<f64>,
     pub(crate) all_answered: Option<f64>,
+    /// VIPs that another node announced before that: there were two holders though nothing was wrong.
+    pub(crate) early: f64,
     /// VIPs that never answered from elsewhere.
     pub(crate) missing: f64,
     /// Nodes that took some of them.
@@ -49,7 +51,7 @@ pub(crate) struct Scaled {
 /// The rig could not be brought to hold every VIP.
 pub(crate) fn measure(vipdrift: &Path, contender: &'static dyn Contender, shape: Shape) -> Result<Scaled> {
     let (rig, held_after) = Rig::of_shape(vipdrift, contender, shape)?;
-    let cost = cost::idle(&rig, IDLE)?;
+    let cost = cost::idle(&rig, IDLE).map_err(|error| format!("{error}\n{}", rig.said()))?;
     let name = Shape::name(0);
     let holders = rig.holders();
     let of_victim = |vip: &IpAddr| holders.get(vip).is_some_and(|nodes| nodes.contains(name));
@@ -77,6 +79,8 @@ pub(crate) fn measure(vipdrift: &Path, contender: &'static dyn Contender, shape:
             heirs.insert(happening.host.clone());
         }
     }
+    // Where another node has announced a VIP while its holder was well, there have been two of them.
+    let early = seen.values().filter(|seen| seen.announced.is_some_and(|at| at < since)).count();
     let announced: Vec<f64> = seen.values().filter_map(|seen| seen.announced).map(after).collect();
     let answered: Vec<f64> = seen.values().filter_map(|seen| seen.answered).map(after).collect();
     Ok(Scaled {
@@ -87,6 +91,7 @@ pub(crate) fn measure(vipdrift: &Path, contender: &'static dyn Contender, shape:
         all_announced: last(&announced),
         first_answered: least(&answered),
         all_answered: last(&answered),
+        early: early as f64,
         missing: (vips.len() - answered.len()) as f64,
         heirs: heirs.len() as f64,
         cost,

@@ -149,7 +149,13 @@ fn line(scaled: &Scaled) -> String {
         time(scaled.all_moved),
         time(scaled.first_answered),
         time(scaled.all_answered),
-        if scaled.missing > 0.0 { format!(", {:.0} never", scaled.missing) } else { String::new() },
+        if scaled.early > 0.0 {
+            format!(", {:.0} announced by another before", scaled.early)
+        } else if scaled.missing > 0.0 {
+            format!(", {:.0} never", scaled.missing)
+        } else {
+            String::new()
+        },
         scaled.cost.cpu[0],
         scaled.cost.cpu[1],
         scaled.cost.memory[0],
@@ -177,10 +183,13 @@ fn markdown(all: &[Series]) -> String {
             }
         };
         let runs = series.runs.len();
+        let early = series.runs.iter().filter(|run| run.early > 0.0).count();
+        let early =
+            if early > 0 { format!(" (two holders before the fault in {early})") } else { String::new() };
         let failed = if series.failed > 0 { format!(" ({} failed)", series.failed) } else { String::new() };
         let _ = writeln!(
             text,
-            "| {} | {} | {runs}{failed} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {runs}{failed}{early} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             series.size.name(),
             series.contender,
             of(|run| Some(run.vips)),

@@ -479,7 +479,7 @@ impl Node {
             Some(facts) if !facts.present => faults.push(format!("{name} is missing")),
             Some(facts) if !facts.running => faults.push(format!("{name} has no carrier or is down")),
             Some(_) => {
-                let near = self.subnets(group);
+                let near = g.subnet_near;
                 let excused = self.subnet_grace(group).is_some();
                 for (family, seen, near) in
                     [("IPv4", g.subnet_seen.v4, near.v4), ("IPv6", g.subnet_seen.v6, near.v6)]

@@ -171,6 +171,9 @@ pub(crate) struct Group {
     pub(crate) drained: bool,
     /// An address of the VIPs' subnet has been seen on the interface.
     pub(crate) subnet_seen: Families,
+    /// Families of which there is one now, by what was last heard of the interface: looked at with every answer of the
+    /// segment, and there may be thousands of VIPs.
+    pub(crate) subnet_near: Families,
     /// Since when there is none any more.
     pub(crate) subnet_lost: Option<Timestamp>,
     /// Announcements of this reign so far.
@@ -230,6 +233,7 @@ impl Group {
             mount_failures: 0,
             drained: false,
             subnet_seen: Families::default(),
+            subnet_near: Families::default(),
             subnet_lost: None,
             announced: 0,
             to_announce: VecDeque::new(),

@@ -359,6 +359,7 @@ impl Node {
         self.interfaces[index].learns_neighbours = wants(|r| matches!(r, Reference::Auto));
         for group in 0..self.groups.len() {
             let near = self.subnets(group);
+            self.groups[group].subnet_near = near;
             let seen = &mut self.groups[group].subnet_seen;
             seen.v4 |= near.v4;
             seen.v6 |= near.v6;

@@ -2,20 +2,17 @@
 
 mod pair;
 
+use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use divan::{Bencher, black_box};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use pair::Pair;
 use vipdrift_wire::heartbeat::{
     Echo, GROUPS_PER_DATAGRAM, GroupId, GroupState, Health, Heartbeat, Keys, Message, NodeId, Role, States,
     decode, encode,
 };
 use vipdrift_wire::{Mac, arp, ndp, parse_frame};
-
-fn main() {
-    divan::main();
-}
 
 fn keys() -> Keys {
     Keys::new("bench", b"0123456789abcdef", None)
@@ -59,74 +56,70 @@ fn heartbeat(changed: usize) -> Message {
     })
 }
 
-#[divan::bench(args = [0, 1, GROUPS_PER_DATAGRAM])]
-fn encode_heartbeat(bencher: Bencher<'_, '_>, changed: usize) {
-    let (message, keys) = (heartbeat(changed), keys());
-    bencher.bench(|| encode(black_box(&message), &keys));
-}
-
-#[divan::bench(args = [0, 1, GROUPS_PER_DATAGRAM])]
-fn decode_heartbeat(bencher: Bencher<'_, '_>, changed: usize) {
+fn codec(criterion: &mut Criterion) {
     let keys = keys();
-    let bytes = encode(&heartbeat(changed), &keys);
-    bencher.bench(|| decode(black_box(&bytes), &keys).is_ok());
-}
-
-#[divan::bench]
-fn parse_arp(bencher: Bencher<'_, '_>) {
-    let frame = arp::reply(
-        Mac([2, 0, 0, 0, 0, 1]),
-        Ipv4Addr::new(192, 0, 2, 1),
-        Mac([2, 0, 0, 0, 0, 2]),
-        Ipv4Addr::new(192, 0, 2, 2),
-    );
-    bencher.bench(|| parse_frame(black_box(&frame)).is_ok());
+    let mut group = criterion.benchmark_group("heartbeat");
+    for changed in [0, 1, GROUPS_PER_DATAGRAM] {
+        let message = heartbeat(changed);
+        let bytes = encode(&message, &keys);
+        group.bench_with_input(BenchmarkId::new("encode", changed), &message, |bencher, message| {
+            bencher.iter(|| encode(black_box(message), &keys));
+        });
+        group.bench_with_input(BenchmarkId::new("decode", changed), &bytes, |bencher, bytes| {
+            bencher.iter(|| decode(black_box(bytes), &keys).is_ok());
+        });
+    }
+    group.finish();
+    let (one, other) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+    let frame = arp::reply(one, Ipv4Addr::new(192, 0, 2, 1), other, Ipv4Addr::new(192, 0, 2, 2));
+    criterion.bench_function("parse ARP", |bencher| bencher.iter(|| parse_frame(black_box(&frame)).is_ok()));
 }
 
 /// What is sent for so many VIPs that have been mounted, IPv4 and IPv6 in turn.
-#[divan::bench(args = [1, 1000])]
-fn make_announcements(bencher: Bencher<'_, '_>, vips: u32) {
+fn batches(criterion: &mut Criterion) {
     let own = Mac([2, 0, 0, 0, 0, 1]);
-    bencher.bench(|| {
-        (0..vips)
-            .map(|number| {
-                if number % 2 == 0 {
-                    arp::announcement(own, Ipv4Addr::from(0xc000_0200 | number), arp::Operation::Request)
-                } else {
-                    let address = 0x2001_0db8_u128 << 96 | u128::from(number);
-                    ndp::announcement(own, Ipv6Addr::from(address))
-                }
-            })
-            .map(|frame| frame.len())
-            .sum::<usize>()
-    });
+    let announce = |number: u32| {
+        if number.is_multiple_of(2) {
+            arp::announcement(own, Ipv4Addr::from(0xc000_0200 | number), arp::Operation::Request)
+        } else {
+            ndp::announcement(own, Ipv6Addr::from((0x2001_0db8_u128 << 96) | u128::from(number)))
+        }
+    };
+    let mut group = criterion.benchmark_group("announcements of VIPs");
+    for vips in [1_u32, 1000] {
+        group.bench_function(BenchmarkId::from_parameter(vips), |bencher| {
+            bencher.iter(|| (0..vips).map(announce).map(|frame| frame.len()).sum::<usize>());
+        });
+    }
+    group.finish();
 }
 
-/// One heartbeat interval in which nothing happens, both nodes together.
-#[divan::bench(args = [1, 250, 1000])]
-fn idle_interval_of_two_nodes(bencher: Bencher<'_, '_>, groups: usize) {
-    let mut pair = Pair::settled(groups, 1);
-    bencher.bench_local(|| pair.interval());
-}
-
-/// From the last heartbeat of a dead machine until all its groups are mounted: all that the decider computes on the way.
-#[divan::bench(args = [1, 250, 1000], sample_count = 10, sample_size = 1)]
-fn take_over_groups(bencher: Bencher<'_, '_>, groups: usize) {
-    take_over(bencher, groups, 1);
-}
-
-/// The same with one group of so many VIPs.
-#[divan::bench(args = [250, 4000], sample_count = 10, sample_size = 1)]
-fn take_over_vips(bencher: Bencher<'_, '_>, vips: usize) {
-    take_over(bencher, 1, vips);
-}
-
-fn take_over(bencher: Bencher<'_, '_>, groups: usize, vips: usize) {
-    bencher
-        .with_inputs(|| {
+fn steps(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("both nodes, one heartbeat interval in which nothing happens");
+    for groups in [1, 250, 1000] {
+        let mut pair = Pair::settled(groups, 1);
+        group.bench_function(BenchmarkId::new("groups", groups), |bencher| bencher.iter(|| pair.interval()));
+    }
+    group.finish();
+    // From the last heartbeat of a dead machine until all is mounted: all that the decider computes on the way.
+    let mut group = criterion.benchmark_group("takeover");
+    group.sample_size(10);
+    for (groups, vips) in [(1, 1), (250, 1), (1000, 1), (1, 250), (1, 4000)] {
+        let dead = || {
             let mut pair = Pair::settled(groups, vips);
             pair.kill();
             pair
-        })
-        .bench_local_values(|mut pair| pair.take_over(groups * vips));
+        };
+        group.bench_function(format!("{groups} groups of {vips}"), |bencher| {
+            bencher.iter_batched(dead, |mut pair| pair.take_over(groups * vips), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
 }
+
+fn settings() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1))
+}
+
+criterion_group!(name = all; config = settings(); targets = codec, batches, steps);
+criterion_main!(all);

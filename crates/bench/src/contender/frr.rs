@@ -39,7 +39,7 @@ impl Contender for Frr {
 
     fn command(&self, rig: &Rig, node: usize) -> Result<Command> {
         let host = &rig.nodes[node];
-        rig.show_unpacked(node)?;
+        rig.show_unpacked(node, None)?;
         let etc = host.private_etc()?;
         let groups = std::fs::read_to_string(etc.join("group"))?;
         if !groups.contains("frrvty") {

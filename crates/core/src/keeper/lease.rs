@@ -10,12 +10,33 @@ pub const WITHOUT_LEASE: Duration = Duration::from_secs(6);
 /// Renewals are never closer together than this.
 const CLOSEST: Duration = Duration::from_millis(250);
 
-/// Renews every third of the lease, but only on the word of a brain that knows of every gap.
+/// What it takes the kernel to renew an IPv4 address, and an IPv6 address, for each of which Linux goes through the multicast
+/// groups of all others as well (`ipv6_mc_up`): measured on a machine that is not fast, and rounded up.
+const FOR_V4: Duration = Duration::from_micros(20);
+const FOR_V6: Duration = Duration::from_micros(30);
+const FOR_V6_BESIDE_ANOTHER: Duration = Duration::from_nanos(250);
+/// Renewals take up to one part in so many of all time.
+const SHARE: u32 = 25;
+/// A lifetime is not made longer than this.
+const LONGEST: Duration = Duration::from_secs(600);
+/// With fewer VIPs what a renewal took says more about who else had the kernel's lock.
+const MANY: usize = 256;
+
+/// Renews every third of the lease, but only on the word of a brain that knows of every gap. Where there are so many VIPs that the
+/// kernel would have little else to do, they live longer than was configured, and are renewed as rarely.
 #[derive(Debug)]
 pub struct Lease {
     lifetime: Option<Duration>,
     every: Duration,
+    /// What a renewal of all that is wanted is reckoned to take.
+    reckoned: Duration,
+    /// What the last ones took, where there were many.
+    measured: [Duration; 3],
     due: Timestamp,
+    /// Until the next renewal, when the last one began.
+    period: Duration,
+    /// A renewal of many is to be over by then.
+    spread: Duration,
     /// A brain that has not been heard for this long may be hung.
     fresh: Duration,
     /// When the last beat came, if it said that the lease may be renewed.
@@ -39,7 +60,11 @@ impl Lease {
         Self {
             lifetime,
             every,
+            reckoned: Duration::ZERO,
+            measured: [Duration::ZERO; 3],
             due: now + every,
+            period: every,
+            spread: every / 2,
             fresh,
             allowed: None,
             epoch: 0,
@@ -51,7 +76,51 @@ impl Lease {
 
     /// The lifetime given at every mount and renewal.
     pub fn lifetime(&self) -> Option<Duration> {
-        self.window.or(self.lifetime)
+        self.window.or_else(|| Some(self.lifetime?.max(self.needed())))
+    }
+
+    /// So many VIPs are wanted from now on.
+    pub fn carry(&mut self, v4: usize, v6: usize) {
+        let before = self.needed();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let beside = FOR_V6_BESIDE_ANOTHER.saturating_mul(count(v6)).saturating_mul(count(v6));
+        self.reckoned =
+            FOR_V4.saturating_mul(count(v4)) + FOR_V6.saturating_mul(count(v6)).saturating_add(beside);
+        if v4 + v6 < MANY {
+            self.measured = [Duration::ZERO; 3];
+        }
+        if self.needed() > before && self.stretched().is_some() {
+            // What is there already is to live until its turn comes, which is later from now on.
+            self.due = Timestamp::ZERO;
+        }
+    }
+
+    /// A renewal of so many VIPs, of all of them, took this long.
+    pub fn took(&mut self, span: Duration, vips: usize) {
+        if vips >= MANY {
+            self.measured.rotate_left(1);
+            self.measured[2] = span;
+        }
+    }
+
+    /// The pause between two of so many batches of a renewal: they do not come all at once, and nothing else waits for all
+    /// of them.
+    pub fn pause(&self, batches: usize) -> Duration {
+        self.spread / u32::try_from(batches.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// In whole seconds, the least lifetime with which renewals do not take more than their share. One renewal that took long
+    /// is no reason: somebody else may have had the kernel's lock.
+    fn needed(&self) -> Duration {
+        let measured = self.measured.iter().min().copied().unwrap_or_default();
+        let needed = self.reckoned.max(measured).saturating_mul(3 * SHARE).min(LONGEST);
+        Duration::from_secs(needed.as_secs() + u64::from(needed.subsec_nanos() > 0))
+    }
+
+    /// What is configured, and what it is because there are so many VIPs, where that is more.
+    pub fn stretched(&self) -> Option<(Duration, Duration)> {
+        let configured = self.lifetime?;
+        (self.needed() > configured).then(|| (configured, self.needed()))
     }
 
     /// This keeper is about to make way: what is mounted now lives for `window`, which is whole seconds, and is not renewed.
@@ -131,7 +200,11 @@ impl Lease {
             return false;
         }
         self.restore = false;
-        self.due = now + self.every;
+        let period = self.every.max(self.lifetime().map_or(self.every, |lifetime| lifetime / 3));
+        // What is mounted may still have a lifetime of before.
+        self.spread = period.min(self.period) / 2;
+        self.period = period;
+        self.due = now + period;
         true
     }
 
@@ -214,6 +287,53 @@ mod tests {
             assert!(lease.take_due(at(6001)));
             assert!(!lease.take_due(at(6002)), "once");
         }
+    }
+
+    #[test]
+    fn very_many_live_longer_and_are_renewed_as_rarely() {
+        let two = Some(Duration::from_secs(2));
+        let mut lease = lease(two, at(0));
+        lease.carry(500, 150);
+        assert_eq!((lease.lifetime(), lease.stretched()), (two, None));
+        lease.carry(0, 4000);
+        let long = lease.lifetime().expect("a lifetime");
+        assert!((200..400).contains(&long.as_secs()), "{long:?}");
+        assert_eq!(lease.stretched(), Some((Duration::from_secs(2), long)));
+        lease.beat(true, 0, at(100));
+        assert!(lease.take_due(at(100)), "what is there already, at once");
+        assert!(lease.pause(63) < Duration::from_millis(6), "and soon: it may have two seconds");
+        lease.beat(true, 0, at(100) + long / 3);
+        assert!(lease.take_due(at(100) + long / 3));
+        assert!(lease.pause(63) > Duration::from_millis(200), "with time to spare between two batches");
+        let later = at(60_000) + long / 3;
+        lease.beat(true, 0, later);
+        assert_eq!(lease.next(later), Some(at(100) + long / 3 * 2));
+        assert!(
+            !lease.allowed(later + Duration::from_secs(1)),
+            "a brain is believed for no longer than without them"
+        );
+        lease.extend(Duration::from_secs(30));
+        assert_eq!(lease.lifetime(), Some(Duration::from_secs(30)));
+        lease.restore(at(900_000));
+        lease.carry(1, 1);
+        assert_eq!(lease.lifetime(), two);
+    }
+
+    #[test]
+    fn a_kernel_that_is_always_slow_is_believed_and_one_renewal_is_not() {
+        let two = Some(Duration::from_secs(2));
+        let mut lease = lease(two, at(0));
+        lease.carry(600, 0);
+        for span in [900, 20, 900, 900] {
+            lease.took(Duration::from_millis(span), 600);
+            assert_eq!(lease.lifetime(), two, "once is no reason");
+        }
+        lease.took(Duration::from_millis(500), 600);
+        assert_eq!(lease.lifetime(), Some(Duration::from_secs(38)));
+        lease.took(Duration::from_millis(20), 600);
+        assert_eq!(lease.lifetime(), two);
+        (0..5).for_each(|_| lease.took(Duration::from_secs(1), 3));
+        assert_eq!(lease.lifetime(), two, "few VIPs say nothing");
     }
 
     #[test]

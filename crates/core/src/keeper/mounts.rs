@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// VIPs handled in one request to the kernel: each batch is reported before the next begins.
 pub const BATCH: usize = 64;
+/// The first batch is smaller, and each twice the last: the first VIPs are announced while the others are mounted.
+const FIRST: usize = 4;
 
 /// The next thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,11 @@ impl Mounts {
         self.held.intersection(&self.desired).copied().collect()
     }
 
+    /// Whether `vip` is one of them.
+    pub fn renews(&self, vip: usize) -> bool {
+        self.held.contains(&vip) && self.desired.contains(&vip)
+    }
+
     /// Whether `vip` is wanted.
     pub fn wants(&self, vip: usize) -> bool {
         self.desired.contains(&vip)
@@ -99,7 +106,8 @@ impl Mounts {
             return Step::Unmount(off);
         }
         let missing = self.desired.difference(&self.held).filter(|vip| !self.lost.contains(vip));
-        let on: Vec<_> = missing.filter(waiting).take(BATCH).copied().collect();
+        let size = self.held.len().clamp(FIRST, BATCH);
+        let on: Vec<_> = missing.filter(waiting).take(size).copied().collect();
         if on.is_empty() { Step::Rest } else { Step::Mount(on) }
     }
 
@@ -203,12 +211,23 @@ mod tests {
         let mut mounts = Mounts::default();
         mounts.order(1, set(0..150));
         let Step::Mount(first) = mounts.next() else { panic!("nothing to mount") };
-        assert_eq!(first, (0..64).collect::<Vec<_>>());
+        assert_eq!(first, (0..4).collect::<Vec<_>>());
         first.iter().for_each(|v| mounts.mounted(*v, Ok(())));
         assert!(!mounts.report().complete);
-        assert_eq!(mounts.report().mounted.len(), 64);
+        assert_eq!(mounts.report().mounted.len(), 4);
         mounts.order(2, set([]));
-        assert_eq!(carry_out(&mut mounts), [Step::Unmount((0..64).collect())]);
+        assert_eq!(carry_out(&mut mounts), [Step::Unmount((0..4).collect())]);
+        mounts.order(3, set(0..150));
+        let sizes: Vec<usize> = carry_out(&mut mounts)
+            .iter()
+            .map(|step| match step {
+                Step::Mount(vips) => vips.len(),
+                step => panic!("{step:?}"),
+            })
+            .collect();
+        assert_eq!(sizes, [4, 4, 8, 16, 32, 64, 22]);
+        mounts.order(2, set([]));
+        carry_out(&mut mounts);
         assert_eq!(mounts.report(), Report { plan: 2, mounted: vec![], failed: vec![], complete: true });
     }
 

@@ -1,6 +1,6 @@
 //! The keeper's hands: brings the kernel to what is wanted, a batch at a time, and reports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use vipdrift_core::Timestamp;
@@ -37,6 +37,10 @@ pub(crate) struct Hands {
     retry_at: Option<Timestamp>,
     /// Corrections are on hold until then: somebody else keeps changing the VIPs.
     paused_until: Option<Timestamp>,
+    /// VIPs whose renewal is due, when the next of them are renewed, and of how many, and what they have taken.
+    renewing: VecDeque<usize>,
+    renew_at: Option<Timestamp>,
+    renewed: (usize, Duration),
     surveys_fail: bool,
     routes_fail: bool,
 }
@@ -59,6 +63,9 @@ impl Hands {
             last_routes: now,
             retry_at: None,
             paused_until: None,
+            renewing: VecDeque::new(),
+            renew_at: None,
+            renewed: (0, Duration::ZERO),
             surveys_fail: false,
             routes_fail: false,
         }
@@ -125,6 +132,8 @@ impl Hands {
 
     /// A new plan.
     pub(crate) fn order(&mut self, plan: u64, desired: BTreeSet<usize>) {
+        let v4 = desired.iter().filter(|vip| self.network.address(**vip).is_ipv4()).count();
+        self.lease.carry(v4, desired.len() - v4);
         self.mounts.order(plan, desired);
         self.must_report = true;
         self.paused_until = None;
@@ -182,6 +191,11 @@ impl Hands {
         Err(format!("{} cannot be given a longer lifetime: {why}", self.network.address(vip)))
     }
 
+    /// The lifetime that is configured, and the one that VIPs get because they are so many, where that is longer.
+    pub(crate) fn stretched(&self) -> Option<(Duration, Duration)> {
+        self.lease.stretched()
+    }
+
     /// VIPs get the configured lifetime again as soon as a brain agrees to it.
     pub(crate) fn restore(&mut self, now: Timestamp) {
         self.lease.restore(now);
@@ -226,7 +240,7 @@ impl Hands {
 
     /// When [`Hands::work`] will have something to do.
     pub(crate) fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
-        [self.look_at, self.routes_at, self.retry_at, self.paused_until, self.lease.next(now)]
+        [self.look_at, self.routes_at, self.retry_at, self.paused_until, self.renew_at, self.lease.next(now)]
             .into_iter()
             .flatten()
             .min()
@@ -254,9 +268,11 @@ impl Hands {
             self.retry_at = None;
             self.mounts.retry();
         }
-        if self.lease.take_due(now) && !self.renew() && self.lease.lifetime().is_none() {
-            // Nothing else would take away the lifetime that it has still.
-            self.lease.restore(now + RETRY);
+        if self.lease.take_due(now) {
+            self.begin_renewal(now);
+        }
+        if self.renew_at.is_some_and(|at| now >= at) {
+            self.renew(now);
         }
         if self.paused_until.is_none() {
             self.step();
@@ -329,22 +345,45 @@ impl Hands {
         messages.extend(drifted(&healed, true));
     }
 
-    /// Answers whether the kernel has taken it all.
-    fn renew(&mut self) -> bool {
-        let mut due = self.mounts.to_renew();
-        // One that is only where it does not belong is not to be there for longer.
-        due.retain(|vip| self.network.has_in_place(*vip));
-        let mut all = true;
-        // Beyond one batch the lease still has two thirds of its time: the rest follows at once.
-        for batch in due.chunks(BATCH) {
-            let outcome = self.network.mount(batch, self.lease.lifetime());
-            let failed = outcome.results.iter().any(|(_, result)| result.is_err());
-            if failed || outcome.uncertain {
-                self.look_at.get_or_insert(self.last_survey);
-                all = false;
+    /// What is due, those first whose turn has not come the last time.
+    fn begin_renewal(&mut self, now: Timestamp) {
+        let due = self.mounts.to_renew();
+        let late: Vec<usize> = self.renewing.drain(..).filter(|vip| due.contains(vip)).collect();
+        let others = due.into_iter().filter(|vip| !late.contains(vip)).collect::<Vec<_>>();
+        self.renewing = late.into_iter().chain(others).collect();
+        self.renewed = (self.renewing.len(), Duration::ZERO);
+        self.renew_at = Some(now);
+    }
+
+    /// One batch of it.
+    fn renew(&mut self, now: Timestamp) {
+        self.renew_at = None;
+        if !self.lease.allowed(now) {
+            return self.renewing.clear();
+        }
+        let count = self.renewing.len().min(BATCH);
+        // One that is only where it does not belong is not to be there for longer, nor one that is not wanted any more.
+        let batch: Vec<usize> = self
+            .renewing
+            .drain(..count)
+            .filter(|vip| self.mounts.renews(*vip) && self.network.has_in_place(*vip))
+            .collect();
+        let begun = super::now();
+        let outcome = self.network.mount(&batch, self.lease.lifetime());
+        let (all, took) = &mut self.renewed;
+        *took += super::now().since(begun);
+        if outcome.uncertain || outcome.results.iter().any(|(_, result)| result.is_err()) {
+            self.look_at.get_or_insert(self.last_survey);
+            if self.lease.lifetime().is_none() {
+                // Nothing else would take away the lifetime that it has still.
+                self.lease.restore(now + RETRY);
             }
         }
-        all
+        if self.renewing.is_empty() {
+            self.lease.took(*took, *all);
+        } else {
+            self.renew_at = Some(now + self.lease.pause(all.div_ceil(BATCH)));
+        }
     }
 
     fn step(&mut self) {

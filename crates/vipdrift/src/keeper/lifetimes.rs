@@ -140,6 +140,15 @@ fn words(outcome: &Outcome) -> String {
     }
 }
 
+/// Where VIPs get a longer lifetime than is configured.
+pub(super) fn stretched((configured, longer): (Duration, Duration)) -> String {
+    format!(
+        "so many VIPs cannot be renewed within {} s: should keeper and brain both be killed, VIPs stay for up to {} s",
+        configured.as_secs(),
+        longer.as_secs()
+    )
+}
+
 fn untried(why: &str) -> String {
     format!("not known whether this system takes an address off when its lifetime is over: {why}")
 }

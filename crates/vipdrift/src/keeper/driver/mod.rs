@@ -124,6 +124,8 @@ pub(super) struct Driver {
     old_runner: Option<(Child, Timestamp)>,
     /// Processes that were killed and whose end is still to come.
     leftovers: Vec<Child>,
+    /// See [`Hands::stretched`], as it was last told.
+    stretched: Option<(Duration, Duration)>,
 }
 
 /// A ticket of nobody who could be answered.
@@ -165,6 +167,7 @@ impl Driver {
             successor: None,
             old_runner: None,
             leftovers: Vec::new(),
+            stretched: None,
         })
     }
 
@@ -372,7 +375,32 @@ impl Driver {
         if known != lifetimes::GRANTED {
             self.parts.log.warning(format_args!("degraded: {known}"));
         }
+        self.tell_lease();
+    }
+
+    /// What is to be known of the lifetimes of VIPs.
+    fn tell_lease(&mut self) {
+        let known = match self.stretched {
+            Some(stretched) if self.parts.lifetimes.end() => lifetimes::stretched(stretched),
+            _ => self.parts.lifetimes.known(),
+        };
         self.say(&ToBrain::Lease(known));
+    }
+
+    /// Says so when VIPs get a longer lifetime than is configured, because they are many, and when they do no longer.
+    fn look_at_lease(&mut self) {
+        let stretched = self.parts.hands.stretched();
+        if stretched == self.stretched {
+            return;
+        }
+        self.stretched = stretched;
+        match stretched {
+            Some(stretched) => {
+                self.parts.log.warning(format_args!("degraded: {}", lifetimes::stretched(stretched)));
+            }
+            None => self.parts.log.info(format_args!("keeper: VIPs live as long as is configured again")),
+        }
+        self.tell_lease();
     }
 
     fn on_process_end(&mut self) {
@@ -500,7 +528,7 @@ impl Driver {
                 for message in interfaces.map(|i| self.parts.hands.link(i)).collect::<Vec<_>>() {
                     self.say(&message);
                 }
-                self.say(&ToBrain::Lease(self.parts.lifetimes.known()));
+                self.tell_lease();
                 self.parts.hands.report_anyway();
                 self.work();
             }
@@ -655,6 +683,7 @@ impl Driver {
     fn work(&mut self) {
         let now = now();
         let messages = self.parts.hands.work(now, &self.parts.log);
+        self.look_at_lease();
         if let Some(brain) = &mut self.brain {
             // A brain tells the log by itself.
             brain.flush();
