@@ -16,6 +16,9 @@ use crate::shape::{Shape, VIP, with_prefix};
 /// Longest wait for anything that a contender should do at once.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// What follows the start of very many VIPs, such as second and third announcements, is over by then.
+const BEGINNING: Duration = Duration::from_secs(6);
+
 /// Where packages are that were unpacked and not installed, with `usr` and the like below.
 const UNPACKED: &str = "VIPDRIFT_BENCH_UNPACKED";
 
@@ -100,6 +103,7 @@ impl Rig {
         rig.wait_all_held()?;
         let held_after = begun.elapsed();
         rig.meet_client()?;
+        std::thread::sleep(BEGINNING);
         rig.settle();
         rig.wait_all_held()?;
         rig.all_run()?;

@@ -48,7 +48,7 @@ impl Node {
                 // It may soon be seen to live.
                 self.timers.set_sooner(Timer::Revisit(group), self.now + self.tuning.patience());
             }
-            if eligible && self.peers[holder].is_suspect() {
+            if eligible && self.asks_for_suspect(holder) {
                 self.keep_asking(group);
             } else {
                 self.stop_asking(group);

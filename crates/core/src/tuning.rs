@@ -23,6 +23,8 @@ pub(crate) const ANNOUNCE_AGAIN: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
 /// Announcements for as long as the reign lasts.
 pub(crate) const ANNOUNCE_SLOWLY: Duration = Duration::from_secs(60);
+/// Where no more VIPs than this are configured, all of a suspect's are asked for as soon as it is one.
+pub(crate) const ASK_AT_ONCE: usize = 16;
 /// Up to this many VIPs of a group are asked for in every round.
 pub(crate) const ASK_ALL: usize = 32;
 /// How long a holder keeps the VIPs after a hitless heir serves, for answers that are still on their way.

@@ -16,7 +16,7 @@ use crate::peer::Liveness;
 use crate::sabotage::Sabotage;
 use crate::time::Timestamp;
 use crate::timer::Timer;
-use crate::tuning::{ROUNDS, ROUTINE, ROUTINE_SILENT, SLOW_LOSS};
+use crate::tuning::{ASK_AT_ONCE, ROUNDS, ROUTINE, ROUTINE_SILENT, SLOW_LOSS};
 
 /// Rounds after which a suspect is asked only once per heartbeat.
 const FAST_ROUNDS: u32 = 30;
@@ -75,6 +75,15 @@ impl Node {
                 if self.host_is_dead(index, since) {
                     return self.give_up(index, true);
                 }
+                if self.asks_for_suspect(index) {
+                    for group in
+                        (0..self.groups.len()).filter(|&group| self.holds(index, group)).collect::<Vec<_>>()
+                    {
+                        if !self.groups[group].occupancy.is_asking() {
+                            self.revisit(group);
+                        }
+                    }
+                }
                 self.ask_suspect(index, since, rounds + 1);
             }
             Liveness::Unknown | Liveness::Silent { .. } | Liveness::Left => {}
@@ -99,6 +108,17 @@ impl Node {
         }
         let pause = if rounds < FAST_ROUNDS { self.tuning.round } else { self.tuning.heartbeat };
         self.timers.set(Timer::Suspicion(index), self.now + pause);
+    }
+
+    /// Whether the VIPs of a peer are to be asked for. Most suspicions end within a round, so where there are many VIPs they
+    /// wait until the machine has left a question unanswered, or what is known of them must be in hand in a moment.
+    pub(crate) fn asks_for_suspect(&self, index: usize) -> bool {
+        let peer = &self.peers[index];
+        let Liveness::Suspect { since, .. } = peer.liveness else { return false };
+        let silent = peer.kernel.silence() > 0 && self.now >= since + self.tuning.round;
+        let dead = peer.last_heard.unwrap_or(since) + self.dead_after(index);
+        let soon = self.now + self.tuning.patience() + self.tuning.round * 2 >= dead;
+        self.config.vips.len() <= ASK_AT_ONCE || silent || soon
     }
 
     /// The machine itself has stopped answering, and this node is not the one that is cut off.

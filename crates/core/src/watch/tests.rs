@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use vipdrift_wire::arp;
+use vipdrift_wire::heartbeat::Role;
 
-use crate::bench::{Bench, FOREIGN_MAC, OWN_MAC, facts};
+use crate::bench::{ALPHA, Bench, CHARLIE, FOREIGN_MAC, HEARTBEAT, OWN_MAC, config, facts};
 use crate::group::State;
 use crate::tuning::SUBNET_GRACE;
-use crate::{Event, InterfaceIndex, LinkFacts};
+use crate::{Event, InterfaceIndex, LinkFacts, OccupiedPolicy, Switchover, Vip, VipIndex};
 
 const INTERFACE: InterfaceIndex = InterfaceIndex(0);
 
@@ -61,4 +62,42 @@ fn rounds_follow_the_slowest_round_trip() {
     assert_eq!(bench.node.tuning.round, Duration::from_millis(25), "half a heartbeat and no more");
     bench.pass(Duration::from_secs(2));
     assert_eq!(bench.node.tuning.round, quick, "and here it is fast");
+}
+
+/// Most suspicions end with the next heartbeat, and hundreds of questions for each would be a flood.
+#[test]
+fn many_vips_of_a_suspect_are_asked_for_only_when_its_machine_is_silent_or_time_is_short() {
+    let asked_after = |answers: bool| {
+        let mut config = config(Switchover::Strict, OccupiedPolicy::Wait);
+        for last in 120..140 {
+            let address = format!("192.0.2.{last}/24").parse().expect("a network");
+            config.groups[0].vips.push(VipIndex(config.vips.len()));
+            config.vips.push(Vip { interface: INTERFACE, address });
+        }
+        let mut bench = Bench::with(config);
+        bench.puppets[ALPHA].state.role = Role::Fault;
+        bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+        bench.pass(HEARTBEAT * 40);
+        let reply = arp::reply(
+            bench.puppets[CHARLIE].mac,
+            Ipv4Addr::new(192, 0, 2, 13),
+            OWN_MAC,
+            Ipv4Addr::new(192, 0, 2, 12),
+        );
+        bench.give(Event::Frame { interface: INTERFACE, bytes: &reply });
+        bench.puppets[CHARLIE].speaks = false;
+        let (silent, before) = (bench.now, bench.node.snapshot().counters.probes_sent);
+        while bench.node.snapshot().counters.probes_sent == before {
+            bench.pass(Duration::from_millis(1));
+            if answers {
+                bench.give(Event::Frame { interface: INTERFACE, bytes: &reply });
+            }
+            assert!(bench.now.since(silent) < HEARTBEAT * 4, "never");
+        }
+        bench.now.since(silent)
+    };
+    // The last heartbeat was up to an interval ago.
+    let (silent, alive) = (asked_after(false), asked_after(true));
+    assert!(silent < HEARTBEAT * 3 / 2, "{silent:?}");
+    assert!(alive > silent + HEARTBEAT && alive < HEARTBEAT * 3, "{alive:?} and {silent:?}");
 }
