@@ -233,9 +233,8 @@ impl Rig {
     /// # Errors
     /// The kernel's refusal.
     pub(crate) fn show_unpacked(&self, node: usize, more: Option<&Path>) -> Result<()> {
-        let unpacked = std::env::var_os(UNPACKED).map(PathBuf::from).filter(|folder| folder.is_dir());
-        // Packages may have `lib` beside `usr`, as it was before all was one.
-        let unpacked = unpacked.map(|folder| [folder.join("usr"), folder]).into_iter().flatten();
+        let unpacked = std::env::var_os(UNPACKED).map(|folder| PathBuf::from(folder).join("usr"));
+        let unpacked = unpacked.filter(|folder| folder.is_dir());
         let layers: Vec<String> = more
             .map(Path::to_owned)
             .into_iter()

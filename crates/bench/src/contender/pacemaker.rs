@@ -70,6 +70,17 @@ impl Contender for Pacemaker {
                 fs::write(etc.join(file), known + &line)?;
             }
         }
+        // Agents are scripts: `which` and `awk` are what these say.
+        let alternatives = etc.join("alternatives");
+        fs::create_dir_all(&alternatives)?;
+        for name in ["which", "awk"] {
+            let (from, to) = (Path::new("/etc/alternatives").join(name), alternatives.join(name));
+            if let Ok(program) = fs::read_link(from)
+                && !to.is_symlink()
+            {
+                std::os::unix::fs::symlink(program, to)?;
+            }
+        }
         fs::create_dir_all(etc.join("corosync"))?;
         fs::write(etc.join("corosync/corosync.conf"), corosync(rig))?;
         let state = folder.join("lib");
@@ -85,6 +96,7 @@ impl Contender for Pacemaker {
         give(&state.join("pacemaker"))?;
         let memory = folder.join("shm");
         fs::create_dir_all(&memory)?;
+        fs::set_permissions(&memory, std::os::unix::fs::PermissionsExt::from_mode(0o1777))?;
         let logs = folder.join("log");
         fs::create_dir_all(logs.join("pacemaker"))?;
         give(&logs.join("pacemaker"))?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::mounts::BATCH;
 use crate::time::Timestamp;
 use crate::tuning::beat_interval;
 
@@ -17,6 +18,11 @@ const FOR_V6: Duration = Duration::from_micros(30);
 const FOR_V6_BESIDE_ANOTHER: Duration = Duration::from_nanos(250);
 /// Renewals take up to one part in so many of all time.
 const SHARE: u32 = 25;
+/// One request to the kernel takes no longer than about this: it holds the kernel's lock all the while, and nothing else gets the
+/// processor where the kernel cannot be preempted.
+const AT_ONCE: Duration = Duration::from_millis(2);
+/// But it is for no fewer VIPs than this.
+const LEAST: usize = 4;
 /// A lifetime is not made longer than this.
 const LONGEST: Duration = Duration::from_secs(600);
 /// With fewer VIPs what a renewal took says more about who else had the kernel's lock.
@@ -30,6 +36,8 @@ pub struct Lease {
     every: Duration,
     /// What a renewal of all that is wanted is reckoned to take.
     reckoned: Duration,
+    /// Of how many VIPs.
+    carried: usize,
     /// What the last ones took, where there were many.
     measured: [Duration; 3],
     due: Timestamp,
@@ -61,6 +69,7 @@ impl Lease {
             lifetime,
             every,
             reckoned: Duration::ZERO,
+            carried: 0,
             measured: [Duration::ZERO; 3],
             due: now + every,
             period: every,
@@ -86,7 +95,8 @@ impl Lease {
         let beside = FOR_V6_BESIDE_ANOTHER.saturating_mul(count(v6)).saturating_mul(count(v6));
         self.reckoned =
             FOR_V4.saturating_mul(count(v4)) + FOR_V6.saturating_mul(count(v6)).saturating_add(beside);
-        if v4 + v6 < MANY {
+        self.carried = v4 + v6;
+        if self.carried < MANY {
             self.measured = [Duration::ZERO; 3];
         }
         if self.needed() > before && self.stretched().is_some() {
@@ -101,6 +111,13 @@ impl Lease {
             self.measured.rotate_left(1);
             self.measured[2] = span;
         }
+    }
+
+    /// So many VIPs in one request to the kernel.
+    pub fn batch(&self) -> usize {
+        let carried = u128::try_from(self.carried).unwrap_or(u128::MAX).max(1);
+        let each = (self.reckoned.as_nanos() / carried).max(1);
+        usize::try_from(AT_ONCE.as_nanos() / each).unwrap_or(BATCH).clamp(LEAST, BATCH)
     }
 
     /// The pause between two of so many batches of a renewal: they do not come all at once, and nothing else waits for all
@@ -295,7 +312,9 @@ mod tests {
         let mut lease = lease(two, at(0));
         lease.carry(500, 150);
         assert_eq!((lease.lifetime(), lease.stretched()), (two, None));
+        assert_eq!(lease.batch(), BATCH);
         lease.carry(0, 4000);
+        assert_eq!(lease.batch(), LEAST, "each of them takes a millisecond");
         let long = lease.lifetime().expect("a lifetime");
         assert!((200..400).contains(&long.as_secs()), "{long:?}");
         assert_eq!(lease.stretched(), Some((Duration::from_secs(2), long)));
@@ -315,6 +334,8 @@ mod tests {
         lease.extend(Duration::from_secs(30));
         assert_eq!(lease.lifetime(), Some(Duration::from_secs(30)));
         lease.restore(at(900_000));
+        lease.carry(0, 1000);
+        assert_eq!(lease.batch(), 7);
         lease.carry(1, 1);
         assert_eq!(lease.lifetime(), two);
     }

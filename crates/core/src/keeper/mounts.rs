@@ -48,6 +48,8 @@ pub struct Mounts {
     held: BTreeSet<usize>,
     /// Steps that the kernel refused; not tried again before [`Mounts::retry`].
     failed: BTreeMap<usize, String>,
+    /// VIPs in one request at most, if fewer than [`BATCH`].
+    limit: Option<usize>,
     /// Wanted, but lost while nobody could answer for them; not mounted again before the next plan.
     lost: BTreeSet<usize>,
 }
@@ -59,6 +61,11 @@ impl Mounts {
         self.desired = desired;
         self.failed.clear();
         self.lost.clear();
+    }
+
+    /// No more VIPs than this in one request to the kernel.
+    pub fn limit(&mut self, vips: usize) {
+        self.limit = Some(vips);
     }
 
     /// These are gone, and only the brain may say that they are to be mounted again.
@@ -101,12 +108,13 @@ impl Mounts {
     /// What comes next: nothing is mounted while something is still to be taken off.
     pub fn next(&self) -> Step {
         let waiting = |vip: &&usize| !self.failed.contains_key(vip);
-        let off: Vec<_> = self.held.difference(&self.desired).filter(waiting).take(BATCH).copied().collect();
+        let most = self.limit.unwrap_or(BATCH).clamp(1, BATCH);
+        let off: Vec<_> = self.held.difference(&self.desired).filter(waiting).take(most).copied().collect();
         if !off.is_empty() {
             return Step::Unmount(off);
         }
         let missing = self.desired.difference(&self.held).filter(|vip| !self.lost.contains(vip));
-        let size = self.held.len().clamp(FIRST, BATCH);
+        let size = self.held.len().max(FIRST).min(most);
         let on: Vec<_> = missing.filter(waiting).take(size).copied().collect();
         if on.is_empty() { Step::Rest } else { Step::Mount(on) }
     }
@@ -226,6 +234,12 @@ mod tests {
             })
             .collect();
         assert_eq!(sizes, [4, 4, 8, 16, 32, 64, 22]);
+        mounts.limit(16);
+        mounts.order(2, set(50..150));
+        assert!(carry_out(&mut mounts).iter().all(|step| match step {
+            Step::Mount(vips) | Step::Unmount(vips) => vips.len() <= 16,
+            Step::Rest => false,
+        }));
         mounts.order(2, set([]));
         carry_out(&mut mounts);
         assert_eq!(mounts.report(), Report { plan: 2, mounted: vec![], failed: vec![], complete: true });

@@ -134,6 +134,7 @@ impl Hands {
     pub(crate) fn order(&mut self, plan: u64, desired: BTreeSet<usize>) {
         let v4 = desired.iter().filter(|vip| self.network.address(**vip).is_ipv4()).count();
         self.lease.carry(v4, desired.len() - v4);
+        self.mounts.limit(self.lease.batch());
         self.mounts.order(plan, desired);
         self.must_report = true;
         self.paused_until = None;
@@ -361,7 +362,7 @@ impl Hands {
         if !self.lease.allowed(now) {
             return self.renewing.clear();
         }
-        let count = self.renewing.len().min(BATCH);
+        let count = self.renewing.len().min(self.lease.batch());
         // One that is only where it does not belong is not to be there for longer, nor one that is not wanted any more.
         let batch: Vec<usize> = self
             .renewing
@@ -382,7 +383,7 @@ impl Hands {
         if self.renewing.is_empty() {
             self.lease.took(*took, *all);
         } else {
-            self.renew_at = Some(now + self.lease.pause(all.div_ceil(BATCH)));
+            self.renew_at = Some(now + self.lease.pause(all.div_ceil(self.lease.batch())));
         }
     }
 
