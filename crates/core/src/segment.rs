@@ -16,8 +16,8 @@ use crate::sabotage::Sabotage;
 use crate::timer::Timer;
 use crate::tuning::{
     ANNOUNCE_AGAIN, ANNOUNCE_BATCH, ANNOUNCE_PACE, ANNOUNCE_SLOWLY, ASK_ALL, ASK_PACE, DEFEND_CALM,
-    DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, NOTE_PACE, REPORT, ROUNDS, ROUTINE, VERIFY_AFTER, VERIFY_AGAIN,
-    VERIFY_MAX, YIELD_GRACE,
+    DEFEND_FIRST, DEFEND_PACE, HITLESS_GRACE, LATER_ROUNDS, NOTE_PACE, REPORT, ROUNDS, ROUTINE, VERIFY_AFTER,
+    VERIFY_AGAIN, VERIFY_MAX, YIELD_GRACE,
 };
 
 impl Node {
@@ -308,7 +308,8 @@ impl Node {
             self.tuning.round
         } else {
             // The first rounds are worth a burst; a thousand groups that are answered for are not worth a flood.
-            self.tuning.round.max(ASK_PACE.saturating_mul(u32::try_from(self.asking).unwrap_or(u32::MAX)))
+            let pace = ASK_PACE.saturating_mul(u32::try_from(self.asking).unwrap_or(u32::MAX));
+            self.tuning.round.max(LATER_ROUNDS).max(pace)
         };
         self.timers.set(Timer::Ask(group), self.now + pause);
     }

@@ -84,6 +84,8 @@ pub(crate) const ECHOES: u32 = 10;
 pub(crate) const ECHO_PACE: Duration = Duration::from_millis(50);
 /// A line that says who has a VIP is not followed by another sooner.
 pub(crate) const NOTE_PACE: Duration = Duration::from_secs(1);
+/// Rounds of questions about VIPs after the first three, which go on for as long as a silent holder's lease, are no closer together.
+pub(crate) const LATER_ROUNDS: Duration = Duration::from_millis(2);
 /// Later rounds of questions about VIPs, of all groups together, are this far apart.
 pub(crate) const ASK_PACE: Duration = Duration::from_micros(50);
 /// A group counts as let go a moment ago for this long.

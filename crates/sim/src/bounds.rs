@@ -36,10 +36,14 @@ const SAME_INSTANT: Duration = ms(50);
 /// One that claims and is not heard has this long to say a word before it is yielded to.
 const GRACE: Duration = ms(30);
 
+/// Three rounds of questions on a fast network.
+pub(crate) fn least_patience(setup: &Setup) -> Duration {
+    if setup.heartbeat <= ms(20) { ms(3) } else { ms(9) }
+}
+
 /// Three rounds of questions; on a slow network they are further apart.
 pub(crate) fn patience(setup: &Setup) -> Duration {
-    let round = if setup.heartbeat <= ms(20) { ms(1) } else { ms(3) };
-    round.max(round_trip(setup).min(setup.heartbeat / 2)) * 3
+    least_patience(setup).max(round_trip(setup).min(setup.heartbeat / 2) * 3)
 }
 
 /// A packet there and back, and some processing.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// VIPs handled in one request to the kernel: each batch is reported before the next begins.
 pub const BATCH: usize = 64;
-/// The first batch is smaller, and each twice the last: the first VIPs are announced while the others are mounted.
+/// Where one batch is not enough the first is smaller, and each twice the last: the first VIPs are announced while the others are
+/// mounted.
 const FIRST: usize = 4;
 
 /// The next thing to do.
@@ -114,7 +115,7 @@ impl Mounts {
             return Step::Unmount(off);
         }
         let missing = self.desired.difference(&self.held).filter(|vip| !self.lost.contains(vip));
-        let size = self.held.len().max(FIRST).min(most);
+        let size = if self.desired.len() > BATCH { self.held.len().max(FIRST).min(most) } else { most };
         let on: Vec<_> = missing.filter(waiting).take(size).copied().collect();
         if on.is_empty() { Step::Rest } else { Step::Mount(on) }
     }

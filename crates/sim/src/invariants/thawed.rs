@@ -22,7 +22,7 @@ impl Thawed {
     /// It cannot have asked often enough by now.
     fn cannot_know(&self, world: &World, host: usize) -> bool {
         // Its clock may be a little fast.
-        let patience = bounds::patience(&world.setup) * 999 / 1000;
+        let patience = bounds::least_patience(&world.setup) * 999 / 1000;
         self.since[host].is_some_and(|since| world.now < since + patience)
     }
 }

@@ -1,7 +1,7 @@
 //! Nobody moves more often than there are causes.
 
 use super::{Finding, Invariant, Sight, broken_everywhere};
-use crate::bounds::patience;
+use crate::bounds::least_patience;
 use crate::figures::Figures;
 use crate::scenario::{Fault, Planned, Scenario, Setup};
 use crate::world::World;
@@ -30,8 +30,8 @@ fn allowed(setup: &Setup, planned: &Planned) -> u64 {
     let strikes = match planned.fault {
         // Where answers may come after the questions have been given up, nothing is promised but that nobody is faster
         // than suspicion, questions to the others and questions for the VIP allow: two nodes, to and fro.
-        Fault::Delay { longest } if (setup.wire + longest) * 2 > patience(setup) => {
-            let pace = setup.heartbeat * 6 / 5 + patience(setup) * 2;
+        Fault::Delay { longest } if (setup.wire + longest) * 2 > least_patience(setup) => {
+            let pace = setup.heartbeat * 11 / 10 + least_patience(setup) * 2;
             4 * u64::try_from(planned.lasts.as_nanos() / pace.as_nanos()).unwrap_or(u64::MAX)
         }
         // Handed back in vain after 5 s, and then each time after a pause of twice the last.
