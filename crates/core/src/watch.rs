@@ -76,10 +76,8 @@ impl Node {
                     return self.give_up(index, true);
                 }
                 if self.asks_for_suspect(index) {
-                    for group in
-                        (0..self.groups.len()).filter(|&group| self.holds(index, group)).collect::<Vec<_>>()
-                    {
-                        if !self.groups[group].occupancy.is_asking() {
+                    for group in 0..self.groups.len() {
+                        if !self.groups[group].occupancy.is_asking() && self.holds(index, group) {
                             self.revisit(group);
                         }
                     }
