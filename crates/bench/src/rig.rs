@@ -13,6 +13,9 @@ use crate::Result;
 use crate::contender::Contender;
 use crate::shape::{Shape, VIP, with_prefix};
 
+/// What a daemon has said last, in lines, where a run goes wrong.
+const LINES: usize = 15;
+
 /// Longest wait for anything that a contender should do at once.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -258,8 +261,12 @@ impl Rig {
 
     /// What the daemons have written.
     pub(crate) fn said(&self) -> String {
-        let said: Vec<String> = self.daemons.iter().flatten().map(Process::output).collect();
-        said.join("\n--\n")
+        let last = |daemon: &Process| {
+            let said = daemon.output();
+            let lines: Vec<&str> = said.lines().collect();
+            lines[lines.len().saturating_sub(LINES)..].join("\n")
+        };
+        self.daemons.iter().flatten().map(last).collect::<Vec<_>>().join("\n--\n")
     }
 }
 

@@ -21,6 +21,9 @@ use crate::shape::Shape;
 /// What nothing costs is watched for this long.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// Watched for this much longer for every two VIPs.
+const FOR_EACH_PAIR: Duration = Duration::from_micros(1);
+
 /// What was measured in one run. Times are milliseconds from the death of the first node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scaled {
@@ -60,7 +63,9 @@ pub(crate) fn measure(vipdrift: &Path, contender: &'static dyn Contender, shape:
     std::thread::sleep(Duration::from_millis(100));
     let since = Instant::now();
     rig.nodes[0].power_off()?;
-    std::thread::sleep(contender.watch());
+    // The kernel needs more for each address, the more there are.
+    let vips_of_all = u32::try_from(rig.shape.vips().count())?;
+    std::thread::sleep(contender.watch() + FOR_EACH_PAIR.saturating_mul(vips_of_all.saturating_pow(2)));
     let seen = prober.stop()?;
     let after = |at: Instant| millis(at.saturating_duration_since(since));
     let least = |times: &[f64]| times.iter().copied().reduce(f64::min);

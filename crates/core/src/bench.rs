@@ -212,6 +212,7 @@ pub(crate) fn config(switchover: Switchover, occupied: OccupiedPolicy) -> NodeCo
             all_unhealthy: AllUnhealthy::Keep,
             gate: None,
         }],
+        sparing: false,
         checks: [("http", Effect::Fault), ("load", Effect::Demote)]
             .map(|(name, effect)| CheckConfig {
                 name: name.into(),

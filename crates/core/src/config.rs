@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vipdrift_wire::heartbeat::{GroupId, Keys, NodeId};
 
 use crate::outline::Outline;
+use crate::tuning::ASK_AT_ONCE;
 
 /// Position of a peer in [`NodeConfig::peers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +67,9 @@ pub struct NodeConfig {
     pub groups: Vec<GroupConfig>,
     /// The health checks of all groups.
     pub checks: Vec<CheckConfig>,
+    /// Ask for VIPs as if they were very many, though they are not: for trials.
+    #[serde(default)]
+    pub sparing: bool,
 }
 
 impl NodeConfig {
@@ -73,6 +77,11 @@ impl NodeConfig {
     #[must_use]
     pub fn dead_time(&self) -> Duration {
         self.heartbeat * self.dead_after
+    }
+
+    /// There are so many VIPs that they are asked for by those on whom it depends, and only when it does.
+    pub(crate) fn asks_sparingly(&self) -> bool {
+        self.sparing || self.vips.len() > ASK_AT_ONCE
     }
 }
 

@@ -347,8 +347,19 @@ impl Node {
 
     /// The first node in the group's order that is alive and healthy; before that, an heir just named.
     pub(crate) fn candidate(&self, group: usize) -> Option<NodeId> {
+        self.candidate_but(group, None)
+    }
+
+    /// Who would be if it were not for this node.
+    pub(crate) fn candidate_but(&self, group: usize, without: Option<NodeId>) -> Option<NodeId> {
         let could = |id: NodeId| {
-            if id == self.config.id { self.is_eligible(group) } else { self.may_be_ready(group, id) }
+            if Some(id) == without {
+                false
+            } else if id == self.config.id {
+                self.is_eligible(group)
+            } else {
+                self.may_be_ready(group, id)
+            }
         };
         if let Some((heir, until)) = self.groups[group].reserved
             && self.now < until

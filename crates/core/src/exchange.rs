@@ -16,7 +16,7 @@ use crate::node::{Node, spell};
 use crate::peer::{Heard, Liveness, let_go};
 use crate::sabotage::Sabotage;
 use crate::timer::Timer;
-use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX, STRANGE_PACE};
+use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX, STRANGE_PACE, TOGETHER};
 
 /// What is to be sent to a peer at the end of a step.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -32,6 +32,7 @@ impl Node {
         for peer in 0..self.peers.len() {
             self.send_heartbeat(peer, false);
         }
+        self.strain.pass(self.now);
         self.timers.set(Timer::Heartbeat, self.now + self.tuning.heartbeat);
         // One waking for both, where they are near each other.
         if self.timers.get(Timer::Beat).is_some_and(|at| at <= self.now + self.tuning.heartbeat / 2) {
@@ -170,6 +171,12 @@ impl Node {
         }
         if changed {
             self.resends = 0;
+            let next = self.published_at + TOGETHER;
+            if self.is_put_off(self.published_at) {
+                // Whoever lacks it gets it then.
+                return self.timers.set_sooner(Timer::Resend, next);
+            }
+            self.published_at = self.now;
             for peer in 0..self.peers.len() {
                 if self.peers[peer].is_up() {
                     self.send_states(peer, false);

@@ -39,6 +39,7 @@ mod random;
 mod sabotage;
 mod segment;
 mod snapshot;
+mod strain;
 #[cfg(test)]
 mod table;
 mod time;

@@ -22,9 +22,10 @@ use crate::peer::Peer;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::snapshot::Counters;
+use crate::strain::Strain;
 use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
-use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, Tuning};
+use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, TOGETHER, Tuning};
 
 /// Characters of a check's reason that the next brain is told.
 const CARRIED: usize = 80;
@@ -88,6 +89,8 @@ pub struct Node {
     lateness_met: (Timestamp, bool),
     #[serde(default)]
     pub(crate) pace: Pace,
+    #[serde(default)]
+    pub(crate) strain: Strain,
     pub(crate) drained: bool,
     /// Drains that are not done yet.
     pub(crate) draining: Vec<Draining>,
@@ -105,6 +108,15 @@ pub struct Node {
     desired: BTreeSet<VipIndex>,
     /// The next plan is to be made even if it asks for nothing new.
     pub(crate) replan: bool,
+    /// Groups that wait for it, and when the last was made, the keeper last told what to remember, and the peers.
+    #[serde(default)]
+    unplanned: BTreeSet<usize>,
+    #[serde(default)]
+    planned_at: Timestamp,
+    #[serde(default)]
+    remembered_at: Timestamp,
+    #[serde(default)]
+    pub(crate) published_at: Timestamp,
     /// What the kernel holds, as the keeper last said.
     pub(crate) mounted: BTreeSet<VipIndex>,
     /// The keeper has said so at least once.
@@ -206,6 +218,7 @@ impl Node {
             late_at: None,
             lateness_met: (Timestamp::ZERO, false),
             pace: Pace::default(),
+            strain: Strain::default(),
             drained: false,
             draining: Vec::new(),
             sent: Vec::new(),
@@ -218,6 +231,10 @@ impl Node {
             plan: Plan(0),
             desired: BTreeSet::new(),
             replan: false,
+            unplanned: BTreeSet::new(),
+            planned_at: Timestamp::ZERO,
+            remembered_at: Timestamp::ZERO,
+            published_at: Timestamp::ZERO,
             mounted: BTreeSet::new(),
             reported: false,
             states_version: 0,
@@ -391,6 +408,7 @@ impl Node {
         let met = std::mem::replace(&mut self.lateness_met, (due, away));
         if met.0 != due {
             self.counters.late += 1;
+            self.strain.late(self.now, late, self.tuning.heartbeat);
             if let Some(LateOften { times, worst }) = self.pace.late(self.now, late) {
                 let (worst, heartbeat) = (spell(worst), spell(self.tuning.heartbeat));
                 self.warn(format!(
@@ -463,6 +481,8 @@ impl Node {
                 Timer::Resend => self.on_resend_due(),
                 Timer::Report => self.on_report_due(),
                 Timer::Remember => self.forgotten = true,
+                // What was put off is done when this step ends.
+                Timer::Together => {}
                 Timer::Errand => self.on_errands_due(),
                 Timer::Drill => self.on_drill_due(),
                 Timer::Suspicion(peer) => self.on_suspicion_due(peer),
@@ -485,6 +505,7 @@ impl Node {
                     }
                     self.revisit_all();
                 }
+                Timer::Questions => self.on_questions_due(),
                 Timer::Ask(group) => self.on_ask_due(group),
                 Timer::Announce(group) => self.on_announce_due(group),
                 Timer::Verify(group) => self.on_verify_due(group),
@@ -587,8 +608,14 @@ impl Node {
         if !changed {
             return;
         }
+        self.unplanned.extend(touched);
+        if self.is_put_off(self.planned_at) {
+            self.replan = true;
+            return;
+        }
+        self.planned_at = self.now;
         self.plan = Plan(self.plan.0 + 1);
-        for &group in touched {
+        for group in std::mem::take(&mut self.unplanned) {
             match &mut self.groups[group].state {
                 State::Mounting { plan, .. } | State::Releasing { plan, .. } if *plan == NEXT_PLAN => {
                     *plan = self.plan;
@@ -597,6 +624,16 @@ impl Node {
             }
         }
         self.act(Action::Apply { plan: self.plan, desired: self.desired.clone() });
+    }
+
+    /// What was last done at `last` is not to be done again yet, but soon.
+    pub(crate) fn is_put_off(&mut self, last: Timestamp) -> bool {
+        let next = last + TOGETHER;
+        let wait = self.config.asks_sparingly() && self.now < next && !self.leaving;
+        if wait {
+            self.timers.set_sooner(Timer::Together, next);
+        }
+        wait
     }
 
     /// Hands the keeper what a next brain must know, if that has changed.
@@ -612,6 +649,11 @@ impl Node {
         if !changed {
             return;
         }
+        if self.is_put_off(self.remembered_at) {
+            self.forgotten = true;
+            return;
+        }
+        self.remembered_at = self.now;
         let groups = self
             .groups
             .iter()

@@ -243,8 +243,42 @@ impl Node {
             self.asking += 1;
         }
         self.groups[group].occupancy.start(self.now);
-        self.ask_occupancy(group);
-        self.timers.set(Timer::Ask(group), self.now + self.tuning.round);
+        self.ask_in_turn(group);
+    }
+
+    /// How many times more slowly than usual is to be asked. Few questions do no harm, whoever is late.
+    pub(crate) fn slowness(&self) -> u32 {
+        if self.config.asks_sparingly() { self.strain.factor() } else { 1 }
+    }
+
+    /// One round of questions, now or when its turn comes.
+    fn ask_in_turn(&mut self, group: usize) {
+        if self.slowness() == 1 {
+            self.ask_occupancy(group);
+            return self.timers.set(Timer::Ask(group), self.now + self.pause_of_asking(group));
+        }
+        let Some(turn) = self.strain.queue(group, self.now) else {
+            let asked = self.ask_occupancy(group);
+            self.strain.asked(asked, self.now);
+            return self.timers.set(Timer::Ask(group), self.now + self.pause_of_asking(group));
+        };
+        self.timers.cancel(Timer::Ask(group));
+        self.timers.set_sooner(Timer::Questions, turn);
+    }
+
+    /// It is the turn of those that wait.
+    pub(crate) fn on_questions_due(&mut self) {
+        let mut asked = 0;
+        while let Some(group) = self.strain.next(asked) {
+            if self.groups[group].occupancy.is_asking() {
+                self.revisit(group);
+                asked += self.ask_occupancy(group);
+                self.timers.set(Timer::Ask(group), self.now + self.pause_of_asking(group));
+            }
+        }
+        if let Some(next) = self.strain.asked(asked, self.now) {
+            self.timers.set(Timer::Questions, next);
+        }
     }
 
     pub(crate) fn stop_asking(&mut self, group: usize) {
@@ -259,7 +293,7 @@ impl Node {
     /// One round of questions. Every VIP is asked for, and so often that a lost answer does not make it free. Where
     /// there are many, the first round asks for a few, since most suspicions end with it, and later ones for one of each
     /// family and for those that were answered for.
-    fn ask_occupancy(&mut self, group: usize) {
+    fn ask_occupancy(&mut self, group: usize) -> usize {
         let round = self.groups[group].occupancy.rounds;
         let vips = &self.config.groups[group].vips;
         let asked: Vec<VipIndex> = if vips.len() <= ASK_ALL || (1..=ROUNDS).contains(&round) {
@@ -278,6 +312,7 @@ impl Node {
             let now = self.now;
             self.groups[group].occupancy.asked(now);
         }
+        asked.len()
     }
 
     /// Sends an occupancy probe for each; false when the interface cannot.
@@ -301,17 +336,21 @@ impl Node {
             return;
         }
         self.revisit(group);
-        self.ask_occupancy(group);
-        let pause = if !self.asks_fast(group) {
+        self.ask_in_turn(group);
+    }
+
+    /// Until the next round of questions.
+    fn pause_of_asking(&self, group: usize) -> Duration {
+        let rounds = self.groups[group].occupancy.rounds;
+        if rounds != 1 && !self.asks_fast(group) {
             self.tuning.slow_round
-        } else if self.groups[group].occupancy.rounds <= ROUNDS {
+        } else if rounds <= ROUNDS {
             self.tuning.round
         } else {
             // The first rounds are worth a burst; a thousand groups that are answered for are not worth a flood.
             let pace = ASK_PACE.saturating_mul(u32::try_from(self.asking).unwrap_or(u32::MAX));
             self.tuning.round.max(LATER_ROUNDS).max(pace)
-        };
-        self.timers.set(Timer::Ask(group), self.now + pause);
+        }
     }
 
     /// Whether the answer may matter within milliseconds.

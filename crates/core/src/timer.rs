@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Report,
     /// Tell the keeper what a next brain must know of checks.
     Remember,
+    /// Tell keeper and peers what has changed since they were last told.
+    Together,
     /// An errand for another node has taken too long.
     Errand,
     /// Ask for the VIPs of a drill.
@@ -40,6 +42,8 @@ pub(crate) enum Timer {
     References(usize),
     /// An interface has waited long enough for proof that it works.
     Trusted(usize),
+    /// Those that wait may ask.
+    Questions,
     /// Ask who answers for a group's VIPs.
     Ask(usize),
     /// Announce a group again.
@@ -70,6 +74,7 @@ impl Timer {
             Self::Resend => "resend",
             Self::Report => "report",
             Self::Remember => "remember",
+            Self::Together => "together",
             Self::Errand => "errand",
             Self::Drill => "drill",
             Self::Suspicion(_) => "suspicion",
@@ -78,6 +83,7 @@ impl Timer {
             Self::Outline(_) => "outline",
             Self::References(_) => "references",
             Self::Trusted(_) => "trusted",
+            Self::Questions => "questions",
             Self::Ask(_) => "ask",
             Self::Announce(_) => "announce",
             Self::Verify(_) => "verify",

@@ -23,7 +23,7 @@ pub(crate) const ANNOUNCE_AGAIN: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
 /// Announcements for as long as the reign lasts.
 pub(crate) const ANNOUNCE_SLOWLY: Duration = Duration::from_secs(60);
-/// Where no more VIPs than this are configured, all of a suspect's are asked for as soon as it is one.
+/// Where no more VIPs than this are configured, every node that may take them asks for all of a suspect's as soon as it is one.
 pub(crate) const ASK_AT_ONCE: usize = 16;
 /// Up to this many VIPs of a group are asked for in every round.
 pub(crate) const ASK_ALL: usize = 32;
@@ -88,6 +88,9 @@ pub(crate) const NOTE_PACE: Duration = Duration::from_secs(1);
 pub(crate) const LATER_ROUNDS: Duration = Duration::from_millis(2);
 /// Later rounds of questions about VIPs, of all groups together, are this far apart.
 pub(crate) const ASK_PACE: Duration = Duration::from_micros(50);
+/// Where there are very many VIPs, changes that follow one another are told to keeper and peers together, this far apart: what is
+/// told is about all of them each time.
+pub(crate) const TOGETHER: Duration = Duration::from_millis(2);
 /// A group counts as let go a moment ago for this long.
 pub(crate) const RELEASE_NEWS: Duration = Duration::from_secs(1);
 /// Parts of an outline follow each other like this.

@@ -16,7 +16,7 @@ use crate::peer::Liveness;
 use crate::sabotage::Sabotage;
 use crate::time::Timestamp;
 use crate::timer::Timer;
-use crate::tuning::{ASK_AT_ONCE, ROUNDS, ROUTINE, ROUTINE_SILENT, SLOW_LOSS};
+use crate::tuning::{ROUNDS, ROUTINE, ROUTINE_SILENT, SLOW_LOSS};
 
 /// Rounds after which a suspect is asked only once per heartbeat.
 const FAST_ROUNDS: u32 = 30;
@@ -104,8 +104,23 @@ impl Node {
                 self.interfaces[interface].hurry = true;
             }
         }
-        let pause = if rounds < FAST_ROUNDS { self.tuning.round } else { self.tuning.heartbeat };
-        self.timers.set(Timer::Suspicion(index), self.now + pause);
+        let pause = if rounds < FAST_ROUNDS {
+            (self.tuning.round * self.slowness()).min(self.tuning.heartbeat)
+        } else {
+            self.tuning.heartbeat
+        };
+        let mut next = self.now + pause;
+        let last_chance = self.last_chance(index, since);
+        if self.now < last_chance {
+            next = next.min(last_chance);
+        }
+        self.timers.set(Timer::Suspicion(index), next);
+    }
+
+    /// When the VIPs of a suspect are to be asked for, so that what is known of them is in hand when it is dead.
+    fn last_chance(&self, index: usize, since: Timestamp) -> Timestamp {
+        let dead = self.peers[index].last_heard.unwrap_or(since) + self.dead_after(index);
+        dead - (self.tuning.patience() + self.tuning.round * 2)
     }
 
     /// Whether the VIPs of a peer are to be asked for. Most suspicions end within a round, so where there are many VIPs they
@@ -114,9 +129,8 @@ impl Node {
         let peer = &self.peers[index];
         let Liveness::Suspect { since, .. } = peer.liveness else { return false };
         let silent = peer.kernel.silence() > 0 && self.now >= since + self.tuning.round;
-        let dead = peer.last_heard.unwrap_or(since) + self.dead_after(index);
-        let soon = self.now + self.tuning.patience() + self.tuning.round * 2 >= dead;
-        self.config.vips.len() <= ASK_AT_ONCE || silent || soon
+        let soon = self.now >= self.last_chance(index, since);
+        !self.config.asks_sparingly() || silent || soon
     }
 
     /// The machine itself has stopped answering, and this node is not the one that is cut off.

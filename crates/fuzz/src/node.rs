@@ -549,6 +549,7 @@ fn config(choices: &mut Choices<'_>) -> NodeConfig {
             gate: None,
             all_unhealthy: if bit(3) { AllUnhealthy::Release } else { AllUnhealthy::Keep },
         }],
+        sparing: bit(4),
         checks: [("http", Effect::Fault), ("load", Effect::Demote)]
             .map(|(name, effect)| CheckConfig {
                 name: name.into(),

@@ -91,6 +91,7 @@ fn config(node: usize, groups: usize, vips: usize) -> NodeConfig {
             })
             .collect(),
         checks: Vec::new(),
+        sparing: false,
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// VIPs handled in one request to the kernel: each batch is reported before the next begins.
+/// VIPs handled in one request to the kernel: what is done by then is reported before the next begins.
 pub const BATCH: usize = 64;
 /// Where one batch is not enough the first is smaller, and each twice the last: the first VIPs are announced while the others are
 /// mounted.
 const FIRST: usize = 4;
+
+/// While a plan is carried out, the brain hears of it each time that a sixteenth more is done: of very many VIPs every report
+/// takes as long as what it reports.
+const PART: usize = 16;
 
 /// The next thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,19 @@ pub struct Mounts {
     limit: Option<usize>,
     /// Wanted, but lost while nobody could answer for them; not mounted again before the next plan.
     lost: BTreeSet<usize>,
+    /// Held and not wanted, refused or not.
+    surplus: BTreeSet<usize>,
+    /// Wanted, neither held nor lost, refused or not.
+    missing: BTreeSet<usize>,
+    /// The brain is to hear of it whatever it knows.
+    must_report: bool,
+    /// Results since the plan, and those of them that no report has told of.
+    done: usize,
+    untold: usize,
+    /// The last report.
+    told: Option<Report>,
+    /// Something may be different from that.
+    changed: bool,
 }
 
 impl Mounts {
@@ -62,6 +79,17 @@ impl Mounts {
         self.desired = desired;
         self.failed.clear();
         self.lost.clear();
+        self.compare();
+        (self.done, self.untold) = (0, 0);
+        self.must_report = true;
+    }
+
+    /// What is to be done, from what is wanted and what is there.
+    fn compare(&mut self) {
+        self.surplus = self.held.difference(&self.desired).copied().collect();
+        self.missing =
+            self.desired.difference(&self.held).filter(|vip| !self.lost.contains(vip)).copied().collect();
+        self.changed = true;
     }
 
     /// No more VIPs than this in one request to the kernel.
@@ -72,17 +100,21 @@ impl Mounts {
     /// These are gone, and only the brain may say that they are to be mounted again.
     pub fn lose(&mut self, vips: &[usize]) {
         self.lost.extend(vips);
+        self.compare();
     }
 
     /// Whoever ordered this is gone: what it wanted and has not got is not mounted any more. It was wanted by somebody who
     /// knew what the network looked like then.
     pub fn keep_only_held(&mut self) {
         self.desired.retain(|vip| self.held.contains(vip));
+        self.compare();
     }
 
     /// For a brain that counts its plans from `plan`.
     pub fn renumber(&mut self, plan: u64) {
         self.plan = plan;
+        self.told = None;
+        self.changed = true;
     }
 
     /// VIPs that the kernel has, as far as known.
@@ -110,13 +142,12 @@ impl Mounts {
     pub fn next(&self) -> Step {
         let waiting = |vip: &&usize| !self.failed.contains_key(vip);
         let most = self.limit.unwrap_or(BATCH).clamp(1, BATCH);
-        let off: Vec<_> = self.held.difference(&self.desired).filter(waiting).take(most).copied().collect();
+        let off: Vec<_> = self.surplus.iter().filter(waiting).take(most).copied().collect();
         if !off.is_empty() {
             return Step::Unmount(off);
         }
-        let missing = self.desired.difference(&self.held).filter(|vip| !self.lost.contains(vip));
         let size = if self.desired.len() > BATCH { self.held.len().max(FIRST).min(most) } else { most };
-        let on: Vec<_> = missing.filter(waiting).take(size).copied().collect();
+        let on: Vec<_> = self.missing.iter().filter(waiting).take(size).copied().collect();
         if on.is_empty() { Step::Rest } else { Step::Mount(on) }
     }
 
@@ -134,11 +165,16 @@ impl Mounts {
             Ok(()) => {
                 self.held.insert(vip);
                 self.failed.remove(&vip);
+                self.missing.remove(&vip);
+                if !self.desired.contains(&vip) {
+                    self.surplus.insert(vip);
+                }
             }
             Err(why) => {
                 self.failed.insert(vip, why);
             }
         }
+        self.count();
     }
 
     /// The kernel let `vip` go, or did not.
@@ -147,18 +183,32 @@ impl Mounts {
             Ok(()) => {
                 self.held.remove(&vip);
                 self.failed.remove(&vip);
+                self.surplus.remove(&vip);
+                if self.desired.contains(&vip) && !self.lost.contains(&vip) {
+                    self.missing.insert(vip);
+                }
             }
             Err(why) => {
                 self.failed.insert(vip, why);
             }
         }
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.done += 1;
+        self.untold += 1;
+        self.changed = true;
     }
 
     /// The kernel was asked: this is what it has. Answers how that differs from what was believed.
     pub fn observe(&mut self, real: BTreeSet<usize>) -> Differences {
         let gone = self.held.difference(&real).copied().collect();
         let come = real.difference(&self.held).copied().collect();
-        self.held = real;
+        if self.held != real {
+            self.held = real;
+            self.compare();
+        }
         Differences { gone, come }
     }
 
@@ -169,11 +219,38 @@ impl Mounts {
 
     /// Tries again what was refused.
     pub fn retry(&mut self) {
+        self.changed |= !self.failed.is_empty();
         self.failed.clear();
     }
 
-    /// What the brain is to know now.
-    pub fn report(&self) -> Report {
+    /// Tell the brain what is mounted, even if nothing has changed.
+    pub fn report_anyway(&mut self) {
+        self.must_report = true;
+    }
+
+    /// Whether there is a report at once.
+    pub fn must_report(&self) -> bool {
+        self.must_report
+    }
+
+    /// What the brain is to know now, if it is to know something that it does not. `goes_on`: another step follows at once.
+    pub fn news(&mut self, goes_on: bool) -> Option<Report> {
+        let enough = !goes_on || self.untold * PART >= self.done;
+        let told = !self.changed || !enough;
+        if told && !self.must_report {
+            return None;
+        }
+        let report = self.report();
+        let new = std::mem::take(&mut self.must_report) || self.told.as_ref() != Some(&report);
+        (self.changed, self.untold) = (false, 0);
+        new.then(|| {
+            self.told = Some(report.clone());
+            report
+        })
+    }
+
+    /// Everything, as it is.
+    fn report(&self) -> Report {
         Report {
             plan: self.plan,
             mounted: self.held.iter().copied().collect(),
@@ -270,6 +347,59 @@ mod tests {
         assert_eq!(report.failed, [(1, "no such device".to_owned())]);
         mounts.retry();
         assert_eq!(mounts.next(), Step::Mount(vec![1]));
+    }
+
+    /// What is reported while a kernel that takes everything mounts, and whether each report was the last.
+    fn reports(mounts: &mut Mounts) -> Vec<(usize, bool)> {
+        let mut reports = Vec::new();
+        loop {
+            let step = mounts.next();
+            if let Step::Mount(vips) = &step {
+                vips.iter().for_each(|vip| mounts.mounted(*vip, Ok(())));
+            }
+            let goes_on = mounts.next() != Step::Rest;
+            reports.extend(mounts.news(goes_on).map(|report| (report.mounted.len(), report.complete)));
+            if step == Step::Rest {
+                return reports;
+            }
+        }
+    }
+
+    #[test]
+    fn of_few_every_batch_is_reported_and_of_many_every_sixteenth() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set(0..64));
+        assert_eq!(reports(&mut mounts), [(64, true)]);
+        mounts.order(2, set(0..4064));
+        mounts.limit(4);
+        let told = reports(&mut mounts);
+        assert_eq!(told.first(), Some(&(68, false)));
+        assert_eq!(told.last(), Some(&(4064, true)));
+        assert!(told.len() < 120, "{}", told.len());
+        for two in told.windows(2) {
+            let (before, after) = (two[0].0 - 64, two[1].0 - 64);
+            assert!(after - before <= before / (PART - 1) + 4, "{two:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_up_is_reported_as_it_is() {
+        let mut mounts = Mounts::default();
+        mounts.order(1, set(0..1000));
+        mounts.limit(4);
+        for _ in 0..100 {
+            let Step::Mount(vips) = mounts.next() else { panic!("nothing to mount") };
+            vips.iter().for_each(|vip| mounts.mounted(*vip, Ok(())));
+            mounts.news(true);
+        }
+        let Step::Mount(vips) = mounts.next() else { panic!("nothing to mount") };
+        vips.iter().for_each(|vip| mounts.mounted(*vip, Ok(())));
+        assert_eq!(mounts.news(true), None);
+        let report = mounts.news(false).expect("four more are there");
+        assert_eq!((report.mounted.len(), report.complete), (404, false));
+        assert_eq!(mounts.news(false), None, "nothing new");
+        mounts.report_anyway();
+        assert_eq!(mounts.news(true), Some(report));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use vipdrift_wire::heartbeat::Role;
 use crate::bench::{ALPHA, Bench, CHARLIE, FOREIGN_MAC, HEARTBEAT, OWN_MAC, config, facts};
 use crate::group::State;
 use crate::tuning::SUBNET_GRACE;
-use crate::{Event, InterfaceIndex, LinkFacts, OccupiedPolicy, Switchover, Vip, VipIndex};
+use crate::{Event, InterfaceIndex, LinkFacts, NodeConfig, OccupiedPolicy, Switchover, Vip, VipIndex};
 
 const INTERFACE: InterfaceIndex = InterfaceIndex(0);
 
@@ -100,4 +100,47 @@ fn many_vips_of_a_suspect_are_asked_for_only_when_its_machine_is_silent_or_time_
     let (silent, alive) = (asked_after(false), asked_after(true));
     assert!(silent < HEARTBEAT * 3 / 2, "{silent:?}");
     assert!(alive > silent + HEARTBEAT && alive < HEARTBEAT * 3, "{alive:?} and {silent:?}");
+}
+
+/// Seven nodes that ask for the same thousand VIPs keep each other from hearing anything.
+#[test]
+fn many_vips_of_a_suspect_are_asked_for_by_the_node_whose_turn_it_is() {
+    let asked = |alpha: Role| {
+        let config = NodeConfig { sparing: true, ..config(Switchover::Strict, OccupiedPolicy::Wait) };
+        let mut bench = Bench::with(config);
+        bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+        bench.say(ALPHA, |state| state.role = alpha);
+        bench.pass(HEARTBEAT * 40);
+        bench.puppets[CHARLIE].speaks = false;
+        let before = bench.node.snapshot().counters.probes_sent;
+        bench.pass(HEARTBEAT * 4);
+        bench.node.snapshot().counters.probes_sent - before
+    };
+    assert_eq!(asked(Role::Standby), 0, "it is alpha's turn");
+    assert!(asked(Role::Fault) >= 6, "two VIPs, three rounds");
+}
+
+/// A node that is late has too much to do, and others too: it asks for many VIPs more slowly.
+#[test]
+fn a_node_that_is_late_asks_for_many_vips_more_slowly() {
+    let asked = |sparing: bool| {
+        let config = NodeConfig { sparing, ..config(Switchover::Strict, OccupiedPolicy::Wait) };
+        let mut bench = Bench::with(config);
+        bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+        bench.say(ALPHA, |state| state.role = Role::Fault);
+        bench.pass(HEARTBEAT * 40);
+        for at in 1..10 {
+            bench.node.strain.late(bench.now + Duration::from_secs(at), HEARTBEAT * 2, HEARTBEAT);
+        }
+        bench.puppets[CHARLIE].speaks = false;
+        let (since, before) = (bench.now, bench.node.snapshot().counters.probes_sent);
+        while bench.node.snapshot().counters.probes_sent < before + 6 {
+            bench.pass(Duration::from_millis(1));
+            assert!(bench.now.since(since) < HEARTBEAT * 4, "never");
+        }
+        bench.now.since(since)
+    };
+    // Two VIPs take 5 ms then, and three rounds are two pauses; without that they are 3 ms apart.
+    let (at_once, slowly) = (asked(false), asked(true));
+    assert!(slowly >= at_once + Duration::from_millis(4), "{slowly:?} and {at_once:?}");
 }

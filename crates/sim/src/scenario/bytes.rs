@@ -93,6 +93,7 @@ fn setup(bytes: &mut &[u8]) -> Setup {
         real_time: !bit(flags, 4),
         clock_ppm: u32::from(clock) * 2,
         wire: Duration::from_micros(share(wire, 80, 900)),
+        sparing: bit(clock, 0),
         groups,
     }
 }

@@ -25,7 +25,7 @@ enum Weather {
 
 pub(super) fn scenario(seed: u64, lasts: Duration) -> Scenario {
     let mut random = Random::new(seed, 1);
-    let setup = setup(&mut random);
+    let setup = Setup { sparing: seed.is_multiple_of(3), ..setup(&mut random) };
     with(random, seed, lasts, setup)
 }
 
@@ -97,6 +97,7 @@ fn setup(random: &mut Random) -> Setup {
         real_time: random.chance(700),
         clock_ppm: random.weigh(&[(30, 0), (60, 100), (10, 500)]),
         wire: Duration::from_micros(random.weigh(&[(60, 80), (25, 250), (15, 900)])),
+        sparing: false,
         groups: vec![],
     };
     let same = random.chance(500);

@@ -65,6 +65,9 @@ pub struct Setup {
     /// Ordinary time of a packet on the wire.
     #[serde(with = "span")]
     pub wire: Duration,
+    /// VIPs are asked for as if they were very many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sparing: bool,
     /// The groups.
     pub groups: Vec<GroupSetup>,
 }
@@ -141,6 +144,7 @@ impl Setup {
             real_time: true,
             clock_ppm: 0,
             wire: Duration::from_micros(80),
+            sparing: false,
             groups: vec![GroupSetup {
                 v4: 1,
                 v6: 0,
@@ -274,6 +278,7 @@ impl Setup {
                 .map(|(i, group)| self.group(i, group, &vips, other))
                 .collect(),
             checks: self.checks().into_iter().map(|(_, check)| check).collect(),
+            sparing: self.sparing,
         }
     }
 

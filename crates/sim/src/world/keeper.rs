@@ -11,7 +11,7 @@ pub(crate) use self::absence::Left;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use vipdrift_core::keeper::{Budget, Lease, Lives, Mounts, Report, Step, Verdict, WITHOUT_LEASE};
+use vipdrift_core::keeper::{Budget, Lease, Lives, Mounts, Step, Verdict, WITHOUT_LEASE};
 use vipdrift_core::{Carry, Command, Plan, Scope, Timestamp, VipIndex, Words, beat_interval};
 
 use super::brain::ToBrain;
@@ -82,8 +82,6 @@ pub(crate) struct Keeper {
     /// When the brain last showed itself.
     heard: Duration,
     said_exit: bool,
-    must_report: bool,
-    reported: Option<Report>,
     /// The interface has changed.
     link_changed: bool,
     look: Option<Duration>,
@@ -112,14 +110,17 @@ impl Keeper {
             later: Vec::new(),
             heard: world,
             said_exit: false,
-            must_report: false,
-            reported: None,
             link_changed: false,
             look: None,
             retry: None,
             paused: None,
             timer: None,
         }
+    }
+
+    /// What was ordered before a gap is not mounted after it.
+    fn next_step(&self) -> Step {
+        if self.lease.has_gap() { self.mounts.next_without_mounting() } else { self.mounts.next() }
     }
 
     /// Its clock stood still.
@@ -273,7 +274,6 @@ impl World {
             }
             ToKeeper::Apply { plan, desired } => {
                 keeper.mounts.order(plan.0, desired.iter().map(|vip| vip.0).collect());
-                keeper.must_report = true;
                 keeper.paused = None;
             }
             ToKeeper::Words(words) => keeper.words = Some(words),
@@ -390,7 +390,6 @@ impl World {
         keeper.said_exit = false;
         keeper.birth = if holding { keeper.carry.clone() } else { None };
         keeper.mounts.renumber(keeper.birth.as_ref().map_or(0, |carry| carry.plan));
-        keeper.reported = None;
         keeper.phase = Phase::Starting { until };
         keeper.heard = now;
         let number = keeper.number;
@@ -416,7 +415,7 @@ impl World {
         let facts = self.link_facts(host);
         self.tell_brain(host, ToBrain::Link(facts));
         if let Some(keeper) = self.keeper(host) {
-            keeper.must_report = true;
+            keeper.mounts.report_anyway();
         }
         if stopping {
             self.tell_brain(host, ToBrain::Shutdown);
@@ -584,7 +583,7 @@ impl World {
         }
         let epoch = keeper.lease.away();
         keeper.look = Some(now);
-        keeper.must_report = true;
+        keeper.mounts.report_anyway();
         self.say(|| format!("{}: keeper: was away for {late:?}", NAMES[host]));
         self.tell_brain(host, ToBrain::Gap { epoch, missing: late });
     }

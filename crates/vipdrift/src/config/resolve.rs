@@ -195,6 +195,7 @@ impl Resolved {
             interfaces: self.interfaces.clone(),
             vips: self.vips.clone(),
             groups: self.groups.clone(),
+            sparing: false,
             checks: self.checks.iter().map(|check| check.config.clone()).collect(),
         }
     }

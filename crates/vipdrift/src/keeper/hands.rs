@@ -26,8 +26,6 @@ pub(crate) struct Hands {
     mounts: Mounts,
     lease: Lease,
     budget: Budget,
-    reported: Option<Report>,
-    must_report: bool,
     /// Survey the addresses and links no earlier than this.
     look_at: Option<Timestamp>,
     routes_at: Option<Timestamp>,
@@ -55,8 +53,6 @@ impl Hands {
             mounts,
             lease,
             budget: Budget::default(),
-            reported: None,
-            must_report: false,
             look_at: None,
             routes_at: None,
             last_survey: now,
@@ -122,7 +118,7 @@ impl Hands {
 
     /// Tell the brain what is mounted, even if nothing has changed.
     pub(crate) fn report_anyway(&mut self) {
-        self.must_report = true;
+        self.mounts.report_anyway();
     }
 
     /// The address of a VIP, for messages.
@@ -136,7 +132,6 @@ impl Hands {
         self.lease.carry(v4, desired.len() - v4);
         self.mounts.limit(self.lease.batch());
         self.mounts.order(plan, desired);
-        self.must_report = true;
         self.paused_until = None;
     }
 
@@ -153,7 +148,6 @@ impl Hands {
     /// A new brain numbers its plans from `plan`.
     pub(crate) fn begin_life(&mut self, plan: u64) {
         self.mounts.renumber(plan);
-        self.reported = None;
     }
 
     /// A beat came; what is due is renewed at the next [`Hands::work`].
@@ -230,7 +224,11 @@ impl Hands {
 
     /// Whether [`Hands::work`] has something to do right now.
     pub(crate) fn has_work(&self) -> bool {
-        self.must_report || (self.paused_until.is_none() && self.next_step() != Step::Rest)
+        self.mounts.must_report() || self.goes_on()
+    }
+
+    fn goes_on(&self) -> bool {
+        self.paused_until.is_none() && self.next_step() != Step::Rest
     }
 
     /// What comes next. What was ordered before a gap is not mounted after it: meanwhile somebody else may hold the VIP,
@@ -283,12 +281,9 @@ impl Hands {
         } else {
             self.retry_at = None;
         }
-        let report = self.mounts.report();
-        if self.must_report || self.reported.as_ref() != Some(&report) {
-            self.must_report = false;
-            let Report { plan, mounted, failed, complete } = report.clone();
+        let goes_on = self.goes_on();
+        if let Some(Report { plan, mounted, failed, complete }) = self.mounts.news(goes_on) {
             messages.push(ToBrain::Applied { plan, mounted, failed, complete });
-            self.reported = Some(report);
         }
         messages
     }

@@ -61,9 +61,7 @@ impl World {
         }
         let Some(keeper) = self.keeper(host) else { return };
         if keeper.paused.is_none() {
-            // What was ordered before a gap is not mounted after it.
-            let gap = keeper.lease.has_gap();
-            let step = if gap { keeper.mounts.next_without_mounting() } else { keeper.mounts.next() };
+            let step = keeper.next_step();
             if step != Step::Rest {
                 return self.begin_step(host, step);
             }
@@ -171,9 +169,8 @@ impl World {
     pub(super) fn report(&mut self, host: usize) {
         let Some(keeper) = self.keeper(host) else { return };
         let now_failed = keeper.mounts.has_failed();
-        let report = keeper.mounts.report();
-        let tell = std::mem::take(&mut keeper.must_report) || keeper.reported.as_ref() != Some(&report);
-        keeper.reported = Some(report.clone());
+        let goes_on = keeper.paused.is_none() && keeper.next_step() != Step::Rest;
+        let news = keeper.mounts.news(goes_on);
         let now = self.now;
         let Some(keeper) = self.keeper(host) else { return };
         if now_failed {
@@ -181,8 +178,7 @@ impl World {
         } else {
             keeper.retry = None;
         }
-        if tell {
-            let Report { plan, mounted, failed, complete } = report;
+        if let Some(Report { plan, mounted, failed, complete }) = news {
             self.tell_brain(
                 host,
                 ToBrain::Applied {
