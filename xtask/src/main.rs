@@ -34,6 +34,8 @@ bench scale [--runs N] [--contender NAME]... [--vips N]... [--groups N]... [--no
        the same with up to 4,000 VIPs, and up to 1,000 groups on up to 8 nodes
 bench steady [--minutes N] [--busy THREADS] [--contender NAME]...
        pairs that are left alone for N minutes (60) while the machine is busy: what moves though nothing is wrong
+bench footprint [--runs N]
+       how big the program is, and how long it takes to start and to stop
 fuzz [TARGET] [--seconds N]
        a long run of one fuzz target, or of each, N seconds (60) each
 sim [--seeds N] [--minutes M] [--hours H] [--first SEED] [--keep-going] [--jobs N]

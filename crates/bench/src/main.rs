@@ -6,6 +6,7 @@ mod contender;
 mod cost;
 mod fault;
 mod figures;
+mod footprint;
 mod many;
 mod plot;
 mod prober;
@@ -43,6 +44,8 @@ enum What {
     Scale(scales::Plan),
     /// Pairs left alone while the machine is busy: what moves though nothing is wrong
     Steady(steady::Plan),
+    /// How big the program is, and how long it takes to start and to stop
+    Footprint(footprint::Plan),
     /// One measurement, as a line of JSON
     #[command(subcommand)]
     One(One),
@@ -58,6 +61,8 @@ enum One {
     Groups { contender: String, groups: u32, nodes: usize },
     /// A pair left alone for so many seconds
     Steady { contender: String, seconds: u64 },
+    /// One start
+    Start,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
         What::Faults(plan) => many::run(vipdrift, plan),
         What::Scale(plan) => scales::run(vipdrift, plan),
         What::Steady(plan) => steady::run(vipdrift, plan),
+        What::Footprint(plan) => footprint::run(vipdrift, plan),
         What::One(one) => one_of(vipdrift, one),
     };
     match outcome {
@@ -100,6 +106,7 @@ fn one_of(vipdrift: &Path, one: &One) -> Result<()> {
             let span = std::time::Duration::from_secs(*seconds);
             tell(&steady::measure(vipdrift, contender::find(contender)?, span)?)
         }
+        One::Start => tell(&footprint::measure(vipdrift, contender::ALL[0])?),
     }
 }
 

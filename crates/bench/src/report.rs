@@ -45,6 +45,48 @@ pub(crate) fn markdown(all: &[Series], contenders: &[&dyn Contender], faults: &[
         let _ = write!(text, "\n**{}**: {}\n\n", fault.name().replace('_', " "), fault.story());
         text += &if fault == Fault::Idle { idle_table(&series) } else { fault_table(&series) };
     }
+    text += "\n**Ratios** of the medians of lost probes, ours to those of the best peer. A peer that answers on both nodes all the \
+             time is none: who is reached is chance then.\n\n";
+    text += &ratios(all, faults);
+    text
+}
+
+/// Ours, by name.
+fn is_ours(series: &Series) -> bool {
+    series.contender.name().starts_with("vipdrift")
+}
+
+fn ratios(all: &[Series], faults: &[Fault]) -> String {
+    let mut text = String::from(
+        "| Fault | ours | probes lost | best peer | probes lost | ratio | two holders with that peer, ms |\n\
+         |---|---|---:|---|---:|---:|---:|\n",
+    );
+    let lost = |series: &Series| Some(Spread::of(series.runs.iter().map(|run| run.lost))?.median);
+    for &fault in faults.iter().filter(|&&fault| fault != Fault::Idle) {
+        let of_fault = || all.iter().filter(|series| series.fault == fault);
+        let peers = of_fault().filter(|series| !is_ours(series) && !series.contender.is_on_all());
+        let best = peers
+            .filter_map(|series| Some((series, lost(series)?)))
+            .min_by(|(_, one), (_, other)| one.total_cmp(other));
+        let Some((best, by_best)) = best else { continue };
+        let both = Spread::of(best.runs.iter().filter_map(|run| run.two_holders));
+        for ours in of_fault().filter(|series| is_ours(series)) {
+            let Some(by_ours) = lost(ours) else { continue };
+            let ratio = match (by_ours == 0.0, by_best == 0.0) {
+                (true, _) => "0".to_owned(),
+                (false, true) => "-".to_owned(),
+                (false, false) => format!("{:.3}", by_ours / by_best),
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {by_ours:.0} | {} | {by_best:.0} | {ratio} | {} |",
+                fault.name().replace('_', " "),
+                ours.contender.name(),
+                best.contender.name(),
+                both.map_or_else(|| "-".to_owned(), show),
+            );
+        }
+    }
     text
 }
 

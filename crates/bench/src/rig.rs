@@ -44,7 +44,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// Builds the LAN, and the service on every node. No daemon runs.
-    fn build(vipdrift: &Path, contender: &'static dyn Contender, shape: Shape) -> Result<Self> {
+    pub(crate) fn build(vipdrift: &Path, contender: &'static dyn Contender, shape: Shape) -> Result<Self> {
         let lab = Lab::new()?;
         let folder = tempfile::tempdir()?;
         // A daemon that gives up root must still reach its files.

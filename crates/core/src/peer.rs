@@ -183,6 +183,9 @@ pub(crate) struct Peer {
     next_sequence: u64,
     sent: VecDeque<(u64, Timestamp)>,
     pub(crate) unheard_solicits: u32,
+    /// Since it is suspect it has come to asking for its VIPs.
+    #[serde(default)]
+    pub(crate) asked_for: bool,
     /// When the first of them went out.
     pub(crate) solicited: Option<Timestamp>,
     pub(crate) last_answer_sent: Option<Timestamp>,
@@ -241,6 +244,7 @@ impl Peer {
             next_sequence: 1,
             sent: VecDeque::new(),
             unheard_solicits: 0,
+            asked_for: false,
             solicited: None,
             last_answer_sent: None,
             holding_until: None,

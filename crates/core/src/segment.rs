@@ -342,12 +342,13 @@ impl Node {
     /// Until the next round of questions.
     fn pause_of_asking(&self, group: usize) -> Duration {
         let rounds = self.groups[group].occupancy.rounds;
+        let (unanswered, _) = self.groups[group].occupancy.silence(self.now);
         if rounds != 1 && !self.asks_fast(group) {
             self.tuning.slow_round
-        } else if rounds <= ROUNDS {
+        } else if rounds <= ROUNDS || unanswered > 1 {
             self.tuning.round
         } else {
-            // The first rounds are worth a burst; a thousand groups that are answered for are not worth a flood.
+            // The first rounds are worth a burst, and those after a question that was not answered; a thousand groups that are answered for are not worth a flood.
             let pace = ASK_PACE.saturating_mul(u32::try_from(self.asking).unwrap_or(u32::MAX));
             self.tuning.round.max(LATER_ROUNDS).max(pace)
         }

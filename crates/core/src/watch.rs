@@ -60,6 +60,7 @@ impl Node {
                     return self.timers.set(Timer::Suspicion(index), self.grace_until);
                 }
                 self.peers[index].liveness = Liveness::Suspect { since: self.now, rounds: 0 };
+                self.peers[index].asked_for = false;
                 // What was not answered before the last word of a peer says nothing of the time after it.
                 if let Some(heard) = self.peers.iter().filter_map(|peer| peer.last_heard).max() {
                     self.interfaces.iter_mut().for_each(|interface| interface.count_from(heard));
@@ -75,7 +76,10 @@ impl Node {
                 if self.host_is_dead(index, since) {
                     return self.give_up(index, true);
                 }
-                if self.asks_for_suspect(index) {
+                // Whose turn it is changes with what peers say, and then is looked at anew.
+                let looks = !self.config.asks_sparingly() || !self.peers[index].asked_for;
+                if looks && self.asks_for_suspect(index) {
+                    self.peers[index].asked_for = true;
                     for group in 0..self.groups.len() {
                         if !self.groups[group].occupancy.is_asking() && self.holds(index, group) {
                             self.revisit(group);
