@@ -33,6 +33,7 @@ mod outline;
 mod pace;
 mod peer;
 mod placement;
+mod plan;
 #[cfg(test)]
 mod properties;
 mod random;

@@ -12,9 +12,9 @@ use crate::action::{Action, Note, Plan, Words};
 use crate::config::{GroupIndex, NodeConfig, Reference, VipIndex};
 use crate::drain::{Client, Draining, Sent};
 use crate::drill::Drill;
-use crate::event::{Carry, CarryCheck, CarryGroup, CarryOrder, Drained, Event, Start, Ticket};
+use crate::event::{Carry, CarryOrder, Drained, Event, Start, Ticket};
 use crate::exchange::Letter;
-use crate::group::{Group, NEXT_PLAN, State};
+use crate::group::{Group, State};
 use crate::health::Check;
 use crate::interface::{Interface, Origin};
 use crate::pace::{LateOften, Pace};
@@ -25,12 +25,10 @@ use crate::snapshot::Counters;
 use crate::strain::Strain;
 use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
-use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, TOGETHER, Tuning};
+use crate::tuning::{NOTE_PACE, ROUTINE, ROUTINE_SILENT, Tuning};
 
-/// Characters of a check's reason that the next brain is told.
-const CARRIED: usize = 80;
 /// A plan carried over from an earlier brain is at most this: there are numbers enough behind it, and
-/// [`NEXT_PLAN`] is none of them.
+/// [`crate::group::NEXT_PLAN`] is none of them.
 const LAST_CARRIED: Plan = Plan(u64::MAX / 2);
 
 /// The decisions of one node.
@@ -105,16 +103,16 @@ pub struct Node {
     pub(crate) slow_side_alive: bool,
     pub(crate) plan: Plan,
     /// What the last plan asked for.
-    desired: BTreeSet<VipIndex>,
+    pub(crate) desired: BTreeSet<VipIndex>,
     /// The next plan is to be made even if it asks for nothing new.
     pub(crate) replan: bool,
     /// Groups that wait for it, and when the last was made, the keeper last told what to remember, and the peers.
     #[serde(default)]
-    unplanned: BTreeSet<usize>,
+    pub(crate) unplanned: BTreeSet<usize>,
     #[serde(default)]
-    planned_at: Timestamp,
+    pub(crate) planned_at: Timestamp,
     #[serde(default)]
-    remembered_at: Timestamp,
+    pub(crate) remembered_at: Timestamp,
     #[serde(default)]
     pub(crate) published_at: Timestamp,
     /// What the kernel holds, as the keeper last said.
@@ -130,7 +128,7 @@ pub struct Node {
     /// What the keeper was last told of this node as a whole is no longer true.
     pub(crate) forgotten: bool,
     /// Drained, and number of the plan, as the keeper was last told.
-    remembered: (Drained, u64),
+    pub(crate) remembered: (Drained, u64),
     pub(crate) counters: Counters,
     /// A fault that was put in on purpose.
     #[cfg(feature = "sabotage")]
@@ -585,99 +583,6 @@ impl Node {
         self.timers.set(Timer::Beat, self.now + self.tuning.beat);
     }
 
-    /// Orders the whole set of VIPs that the groups want, if it has changed.
-    fn plan_addresses(&mut self, touched: &BTreeSet<usize>) {
-        let mut changed = std::mem::take(&mut self.replan);
-        for &group in touched {
-            let wanted = self.groups[group].wants_vips();
-            // A step that waits for a plan needs one, even if it asks for nothing new.
-            changed |= matches!(
-                self.groups[group].state,
-                State::Mounting { plan: NEXT_PLAN, .. } | State::Releasing { plan: NEXT_PLAN, .. }
-            );
-            // What was lost while this node was away is not to be mounted with the next plan of another group.
-            let proving = matches!(self.groups[group].state, State::Proving { .. });
-            for vip in &self.config.groups[group].vips {
-                changed |= if !wanted || proving && self.reported && !self.mounted.contains(vip) {
-                    self.desired.remove(vip)
-                } else {
-                    !proving && self.desired.insert(*vip)
-                };
-            }
-        }
-        if !changed {
-            return;
-        }
-        self.unplanned.extend(touched);
-        if self.is_put_off(self.planned_at) {
-            self.replan = true;
-            return;
-        }
-        self.planned_at = self.now;
-        self.plan = Plan(self.plan.0 + 1);
-        for group in std::mem::take(&mut self.unplanned) {
-            match &mut self.groups[group].state {
-                State::Mounting { plan, .. } | State::Releasing { plan, .. } if *plan == NEXT_PLAN => {
-                    *plan = self.plan;
-                }
-                _ => {}
-            }
-        }
-        self.act(Action::Apply { plan: self.plan, desired: self.desired.clone() });
-    }
-
-    /// What was last done at `last` is not to be done again yet, but soon.
-    pub(crate) fn is_put_off(&mut self, last: Timestamp) -> bool {
-        let next = last + TOGETHER;
-        let wait = self.config.asks_sparingly() && self.now < next && !self.leaving;
-        if wait {
-            self.timers.set_sooner(Timer::Together, next);
-        }
-        wait
-    }
-
-    /// Hands the keeper what a next brain must know, if that has changed.
-    fn remember(&mut self, touched: &BTreeSet<usize>) {
-        let now = (self.drained_state(), self.plan.0);
-        let mut changed = std::mem::take(&mut self.forgotten) || self.remembered != now;
-        self.remembered = now;
-        for &group in touched {
-            let group = &mut self.groups[group];
-            let now = (group.term, group.wants_vips());
-            changed |= std::mem::replace(&mut group.remembered, now) != now;
-        }
-        if !changed {
-            return;
-        }
-        if self.is_put_off(self.remembered_at) {
-            self.forgotten = true;
-            return;
-        }
-        self.remembered_at = self.now;
-        let groups = self
-            .groups
-            .iter()
-            .filter(|group| group.term > 0)
-            .map(|group| CarryGroup { group: group.id.0, term: group.term, active: group.wants_vips() })
-            .collect();
-        let failing = self.config.checks.iter().zip(&self.checks).filter_map(|(config, check)| {
-            // Long enough for people, short enough for a thousand of them.
-            let why = check.failing.as_ref()?.chars().take(CARRIED).collect();
-            let group = self.groups[config.group.0].id.0;
-            Some(CarryCheck { group, check: config.name.clone(), why })
-        });
-        let failing = failing.collect();
-        let (drained, errands) = (self.drained_state(), self.errands_to_carry());
-        self.act(Action::Remember(Carry {
-            drained,
-            plan: self.plan.0,
-            groups,
-            failing,
-            errands,
-            ordered: None,
-        }));
-    }
-
     /// Leaves when it is to and nothing is mounted any more.
     fn finish_leaving(&mut self) {
         if !self.leaving
@@ -754,7 +659,7 @@ mod tests {
     #[test]
     fn a_brain_can_begin_with_whatever_another_has_left() {
         for number in [u64::MAX, u64::MAX - 1, u64::MAX / 2, 0] {
-            let group = CarryGroup { group: GROUP.0, term: number, active: true };
+            let group = crate::CarryGroup { group: GROUP.0, term: number, active: true };
             let carry = Carry { plan: number, groups: vec![group], ..Carry::default() };
             let config = config(Switchover::Strict, OccupiedPolicy::Wait);
             let now = Timestamp::from_nanos(1);
