@@ -79,10 +79,12 @@ fn ratios(all: &[Series], faults: &[Fault]) -> String {
             };
             let _ = writeln!(
                 text,
-                "| {} | {} | {by_ours:.0} | {} | {by_best:.0} | {ratio} | {} |",
+                "| {} | {} | {} | {} | {} | {ratio} | {} |",
                 fault.name().replace('_', " "),
                 ours.contender.name(),
+                plain(by_ours),
                 best.contender.name(),
+                plain(by_best),
                 both.map_or_else(|| "-".to_owned(), show),
             );
         }
@@ -149,9 +151,12 @@ fn idle_table(all: &[&Series]) -> String {
     text
 }
 
+fn plain(value: f64) -> String {
+    let number = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") };
+    number.trim_end_matches(".0").to_owned()
+}
+
 pub(crate) fn show(spread: Spread) -> String {
-    let number = |value: f64| if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") };
-    let plain = |value: f64| number(value).trim_end_matches(".0").to_owned();
     if spread.least == spread.most {
         return plain(spread.median);
     }

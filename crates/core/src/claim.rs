@@ -48,9 +48,10 @@ impl Node {
                 // It may soon be seen to live.
                 self.timers.set_sooner(Timer::Revisit(group), self.now + self.tuning.patience());
             }
-            let next =
-                !self.config.asks_sparingly() || self.candidate_but(group, Some(id)) == Some(self.config.id);
-            if eligible && next && self.asks_for_suspect(holder) {
+            let is_next = || {
+                !self.config.asks_sparingly() || self.candidate_but(group, Some(id)) == Some(self.config.id)
+            };
+            if eligible && self.asks_for_suspect(holder) && is_next() {
                 self.keep_asking(group);
             } else {
                 self.stop_asking(group);
@@ -72,9 +73,9 @@ impl Node {
         // Whoever has lost the holder from hearing does not wait until everybody has.
         // Nor does who has prepared: what was seen of the last holder is old, and the segment is asked.
         let seen_held = !preparing && !self.is_takeover(group) && self.is_seen_held(group);
-        let next = ready || preparing;
+        let is_next = ready || preparing;
         let ready = ready && !seen_held && !self.has_just_joined(group);
-        if self.config.asks_sparingly() && !next && !self.is_left_idle(group) {
+        if self.config.asks_sparingly() && !is_next && !self.is_left_idle(group) {
             return self.stop_asking(group);
         }
         self.keep_asking(group);

@@ -16,7 +16,7 @@ use crate::node::{Node, spell};
 use crate::peer::{Heard, Liveness, let_go};
 use crate::sabotage::Sabotage;
 use crate::timer::Timer;
-use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX, STRANGE_PACE, TOGETHER};
+use crate::tuning::{ANSWER_PACE, RESEND, RESEND_MAX, STRANGE_PACE};
 
 /// What is to be sent to a peer at the end of a step.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -154,6 +154,7 @@ impl Node {
     /// Tells all peers what has changed in this node's groups.
     pub(crate) fn publish(&mut self, touched: &BTreeSet<usize>) {
         let mut changed = false;
+        let put_off = std::mem::take(&mut self.unpublished);
         for &group in touched {
             let mut state = self.describe(group);
             let published = self.groups[group].published;
@@ -169,14 +170,13 @@ impl Node {
                 self.groups[group].published = state;
             }
         }
-        if changed {
-            self.resends = 0;
-            let next = self.published_at + TOGETHER;
+        if changed || put_off {
             if self.is_put_off(self.published_at) {
-                // Whoever lacks it gets it then.
-                return self.timers.set_sooner(Timer::Resend, next);
+                self.unpublished = true;
+                return;
             }
             self.published_at = self.now;
+            self.resends = 0;
             for peer in 0..self.peers.len() {
                 if self.peers[peer].is_up() {
                     self.send_states(peer, false);

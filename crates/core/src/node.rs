@@ -115,6 +115,9 @@ pub struct Node {
     pub(crate) remembered_at: Timestamp,
     #[serde(default)]
     pub(crate) published_at: Timestamp,
+    /// Something is published that the peers have not been told.
+    #[serde(default)]
+    pub(crate) unpublished: bool,
     /// What the kernel holds, as the keeper last said.
     pub(crate) mounted: BTreeSet<VipIndex>,
     /// The keeper has said so at least once.
@@ -233,6 +236,7 @@ impl Node {
             planned_at: Timestamp::ZERO,
             remembered_at: Timestamp::ZERO,
             published_at: Timestamp::ZERO,
+            unpublished: false,
             mounted: BTreeSet::new(),
             reported: false,
             states_version: 0,

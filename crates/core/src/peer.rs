@@ -183,7 +183,7 @@ pub(crate) struct Peer {
     next_sequence: u64,
     sent: VecDeque<(u64, Timestamp)>,
     pub(crate) unheard_solicits: u32,
-    /// Since it is suspect it has come to asking for its VIPs.
+    /// It is suspect, and its VIPs were to be asked for when this was last looked at.
     #[serde(default)]
     pub(crate) asked_for: bool,
     /// When the first of them went out.

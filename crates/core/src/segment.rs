@@ -254,6 +254,7 @@ impl Node {
     /// One round of questions, now or when its turn comes.
     fn ask_in_turn(&mut self, group: usize) {
         if self.slowness() == 1 {
+            self.strain.forget(group);
             self.ask_occupancy(group);
             return self.timers.set(Timer::Ask(group), self.now + self.pause_of_asking(group));
         }
@@ -270,11 +271,9 @@ impl Node {
     pub(crate) fn on_questions_due(&mut self) {
         let mut asked = 0;
         while let Some(group) = self.strain.next(asked) {
-            if self.groups[group].occupancy.is_asking() {
-                self.revisit(group);
-                asked += self.ask_occupancy(group);
-                self.timers.set(Timer::Ask(group), self.now + self.pause_of_asking(group));
-            }
+            self.revisit(group);
+            asked += self.ask_occupancy(group);
+            self.timers.set(Timer::Ask(group), self.now + self.pause_of_asking(group));
         }
         if let Some(next) = self.strain.asked(asked, self.now) {
             self.timers.set(Timer::Questions, next);
@@ -287,6 +286,7 @@ impl Node {
         }
         self.groups[group].free_since = None;
         self.groups[group].occupancy.stop();
+        self.strain.forget(group);
         self.timers.cancel(Timer::Ask(group));
     }
 
@@ -345,10 +345,11 @@ impl Node {
         let (unanswered, _) = self.groups[group].occupancy.silence(self.now);
         if rounds != 1 && !self.asks_fast(group) {
             self.tuning.slow_round
-        } else if rounds <= ROUNDS || unanswered > 1 {
+        } else if rounds <= ROUNDS || (2..=ROUNDS).contains(&unanswered) {
             self.tuning.round
         } else {
-            // The first rounds are worth a burst, and those after a question that was not answered; a thousand groups that are answered for are not worth a flood.
+            // The first rounds are worth a burst, and those after an answer that did not come; a thousand groups that are
+            // answered for are not worth a flood.
             let pace = ASK_PACE.saturating_mul(u32::try_from(self.asking).unwrap_or(u32::MAX));
             self.tuning.round.max(LATER_ROUNDS).max(pace)
         }

@@ -75,11 +75,22 @@ impl Strain {
         Some(self.ready)
     }
 
+    /// It has asked otherwise, or asks no more.
+    pub(crate) fn forget(&mut self, group: usize) {
+        self.listed.remove(&group);
+    }
+
     /// Whose turn it is after so many questions at once, if anybody's.
     pub(crate) fn next(&mut self, asked: usize) -> Option<usize> {
-        let group = if asked < AT_ONCE { self.waiting.pop_front()? } else { return None };
-        self.listed.remove(&group);
-        Some(group)
+        if asked >= AT_ONCE {
+            return None;
+        }
+        loop {
+            let group = self.waiting.pop_front()?;
+            if self.listed.remove(&group) {
+                return Some(group);
+            }
+        }
     }
 
     /// So many have been asked. Answers when the next has its turn, if anybody waits still.
@@ -133,6 +144,10 @@ mod tests {
         now = strain.ready;
         for group in (0..40).chain(0..40) {
             assert_eq!(strain.queue(group, at(1000)), Some(now));
+        }
+        for group in 40..50 {
+            strain.queue(group, now);
+            strain.forget(group);
         }
         let mut turns = Vec::new();
         loop {

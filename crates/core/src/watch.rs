@@ -77,9 +77,9 @@ impl Node {
                     return self.give_up(index, true);
                 }
                 // Whose turn it is changes with what peers say, and then is looked at anew.
-                let looks = !self.config.asks_sparingly() || !self.peers[index].asked_for;
-                if looks && self.asks_for_suspect(index) {
-                    self.peers[index].asked_for = true;
+                let asks = self.asks_for_suspect(index);
+                let asked = std::mem::replace(&mut self.peers[index].asked_for, asks);
+                if asks && !(asked && self.config.asks_sparingly()) {
                     for group in 0..self.groups.len() {
                         if !self.groups[group].occupancy.is_asking() && self.holds(index, group) {
                             self.revisit(group);

@@ -102,6 +102,39 @@ fn many_vips_of_a_suspect_are_asked_for_only_when_its_machine_is_silent_or_time_
     assert!(alive > silent + HEARTBEAT && alive < HEARTBEAT * 3, "{alive:?} and {silent:?}");
 }
 
+/// A machine that is silent for a moment ends no suspicion, and its VIPs are asked for in time all the same.
+#[test]
+fn many_vips_of_a_machine_that_answers_again_are_asked_for_before_the_dead_time_ends() {
+    let config = NodeConfig { sparing: true, ..config(Switchover::Strict, OccupiedPolicy::Wait) };
+    let mut bench = Bench::with(config);
+    bench.puppets[ALPHA].state.role = Role::Fault;
+    bench.say(CHARLIE, |state| (state.role, state.mounted, state.term) = (Role::Active, true, 3));
+    bench.pass(HEARTBEAT * 40);
+    let (theirs, ours) = (Ipv4Addr::new(192, 0, 2, 13), Ipv4Addr::new(192, 0, 2, 12));
+    let reply = arp::reply(bench.puppets[CHARLIE].mac, theirs, OWN_MAC, ours);
+    bench.puppets[CHARLIE].speaks = false;
+    let probes = |bench: &Bench| bench.node.snapshot().counters.probes_sent;
+    let before = probes(&bench);
+    while probes(&bench) == before {
+        bench.pass(Duration::from_millis(1));
+    }
+    let silent = bench.now;
+    let mut calm = Vec::new();
+    while bench.node.peers[CHARLIE].is_up() {
+        assert!(bench.now.since(silent) < HEARTBEAT * 4, "never given up");
+        bench.give(Event::Frame { interface: INTERFACE, bytes: &reply });
+        if calm.len() < 10 {
+            // And the group is looked at.
+            bench.say(ALPHA, |state| state.demoted ^= true);
+        }
+        bench.pass(Duration::from_millis(1));
+        calm.push(probes(&bench));
+    }
+    let middle = calm.len() / 2;
+    assert_eq!(calm[12], calm[middle], "its machine answers: {calm:?}");
+    assert!(calm.last() >= Some(&(calm[middle] + 6)), "two VIPs, three rounds: {calm:?}");
+}
+
 /// Seven nodes that ask for the same thousand VIPs keep each other from hearing anything.
 #[test]
 fn many_vips_of_a_suspect_are_asked_for_by_the_node_whose_turn_it_is() {
