@@ -3,9 +3,11 @@
 mod bench;
 mod fuzz;
 mod metadata;
+mod package;
 mod report;
 mod sim;
 mod suite;
+mod supply;
 mod tidy;
 mod tools;
 mod windows;
@@ -25,6 +27,9 @@ tidy   the walls between the packages and the rules of the text, without buildin
 cross-check
        what is compiled for Windows too: lints, build, and tests under wine (Debian's packages of Rust, MinGW and wine;
        root gets them installed)
+package [--debug]
+       the release for Linux, as .deb, and as .rpm where rpmbuild is, with a list of its parts, in target/debian; --debug: of the program as `cargo build` has left it, with a clean
+       Debian to install it in, and the environment in which the lab's test finds both
 package-windows
        the release for Windows, as a zip and as an installer, in target/windows/packages
 bench [faults] [--runs N] [--contender NAME]... [--fault NAME]...
@@ -34,6 +39,8 @@ bench scale [--runs N] [--contender NAME]... [--vips N]... [--groups N]... [--no
        the same with up to 4,000 VIPs, and up to 1,000 groups on up to 8 nodes
 bench steady [--minutes N] [--busy THREADS] [--contender NAME]...
        pairs that are left alone for N minutes (60) while the machine is busy: what moves though nothing is wrong
+bench page [--runs N]
+       what it costs to be looked at: open pages and scrapes
 bench footprint [--runs N]
        how big the program is, and how long it takes to start and to stop
 fuzz [TARGET] [--seconds N]
@@ -67,6 +74,8 @@ fn main() -> ExitCode {
         }
         ["tidy"] => &tidy_alone,
         ["cross-check"] => &cross_check_alone,
+        ["package"] => &package,
+        ["package", "--debug"] => &package_debug,
         ["package-windows"] => &package_windows,
         ["fuzz", ref rest @ ..] if let Some(parsed) = fuzz::Order::parse(rest) => {
             order = parsed;
@@ -116,8 +125,14 @@ fn test(metadata: &Metadata, nightly: bool) -> Report {
         suite::cargo(metadata, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     });
     report.step("documentation", || suite::documentation(metadata));
+    report.step("dependencies", || supply::judge(metadata));
     report.step("build", || suite::cargo(metadata, &["build", "--workspace"]));
-    report.tests("tests", || suite::tests(metadata, path.as_deref()));
+    let mut more = Vec::new();
+    report.step("package", || {
+        more = package::ready(metadata)?;
+        Ok(())
+    });
+    report.tests("tests", || suite::tests(metadata, path.as_deref(), &more));
     report.tests("known faults", || sim::known_faults(metadata));
     report.tests("simulator", || sim::regression(metadata));
     if nightly {
@@ -130,6 +145,22 @@ fn test(metadata: &Metadata, nightly: bool) -> Report {
 fn cross_check_alone(metadata: &Metadata) -> Report {
     let mut report = Report::default();
     windows::cross_check(metadata, &mut report);
+    report
+}
+
+fn package(metadata: &Metadata) -> Report {
+    let mut report = Report::default();
+    report.step("package", || package::release(metadata));
+    report
+}
+
+fn package_debug(metadata: &Metadata) -> Report {
+    let mut report = Report::default();
+    report.step("package", || {
+        let ready = package::ready(metadata)?;
+        ready.iter().for_each(|(name, place)| println!("export {name}={}", place.display()));
+        Ok(())
+    });
     report
 }
 

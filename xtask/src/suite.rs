@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::metadata::{self, Metadata};
@@ -19,13 +20,19 @@ pub(crate) fn documentation(metadata: &Metadata) -> Result<(), String> {
 
 /// Runs all tests, their output shown, and counts them. `path` replaces the search path, for tools unpacked
 /// here.
-pub(crate) fn tests(metadata: &Metadata, path: Option<&OsStr>) -> (Counts, Result<(), String>) {
+/// `more` is what some of them look for in their environment.
+pub(crate) fn tests(
+    metadata: &Metadata,
+    path: Option<&OsStr>,
+    more: &[(&'static str, PathBuf)],
+) -> (Counts, Result<(), String>) {
     let mut command = command(metadata);
     command.args(["test", "--workspace", "--no-fail-fast"]);
     command.env("VIPDRIFT_BIN", metadata.target_directory.join("debug/vipdrift"));
     if let Some(path) = path {
         command.env("PATH", path);
     }
+    command.envs(more.iter().map(|(name, place)| (name, place)));
     count(&mut command)
 }
 
@@ -82,7 +89,8 @@ pub(crate) fn prepare(mut command: Command, metadata: &Metadata) -> Command {
     command
 }
 
-fn finish(command: &mut Command) -> Result<(), String> {
+/// Runs it, its output shown.
+pub(crate) fn finish(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("cargo does not start: {error}"))?;
     let arguments: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     if status.success() { Ok(()) } else { Err(format!("cargo {}: {status}", arguments.join(" "))) }

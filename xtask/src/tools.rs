@@ -42,7 +42,7 @@ impl Tool {
 const POSTGRESQL: &str = "usr/lib/postgresql/*/bin";
 
 /// All programs that some test needs.
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 17] = [
     // The independent dissector of crates/wire/tests/dissector.rs.
     Tool::quiet("tshark", "tshark", "usr/bin"),
     // Takes VIPs off when it starts: crates/vipdrift/tests/lab/held.rs.
@@ -61,6 +61,13 @@ const TOOLS: [Tool; 13] = [
     Tool::service("pg_basebackup", "postgresql", POSTGRESQL),
     Tool::service("psql", "postgresql", POSTGRESQL),
     Tool::quiet("curl", "curl", "usr/bin"),
+    // Makes a clean Debian to install the package in: crates/vipdrift/tests/lab/package.rs.
+    Tool::quiet("debootstrap", "debootstrap", "usr/sbin"),
+    // Reads what monitoring would: crates/vipdrift/tests/lab/page.rs.
+    Tool::service("promtool", "prometheus", "usr/bin"),
+    // Looks at the page: crates/vipdrift/tests/lab/browser.rs.
+    Tool::quiet("chromium", "chromium", "usr/lib/chromium"),
+    Tool::quiet("chromedriver", "chromium-driver", "usr/bin"),
 ];
 
 /// What vipdrift is measured beside. None of it is to run on this machine but where it is measured.

@@ -12,15 +12,27 @@ use crate::rig::Rig;
 /// # Errors
 /// A process has ended, or /proc is not as proc(5) has it.
 pub(crate) fn idle(rig: &Rig, span: Duration) -> Result<Cost> {
-    let pids: Vec<Vec<i32>> = (0..rig.shape.nodes).map(|node| rig.daemon_pids(node)).collect();
+    of(rig, &pids(rig), span)
+}
+
+/// The processes that run on each node now.
+pub(crate) fn pids(rig: &Rig) -> Vec<Vec<i32>> {
+    (0..rig.shape.nodes).map(|node| rig.daemon_pids(node)).collect()
+}
+
+/// What these processes cost.
+///
+/// # Errors
+/// As above.
+pub(crate) fn of(rig: &Rig, pids: &[Vec<i32>], span: Duration) -> Result<Cost> {
     let begun = Instant::now();
-    let before = sums(rig, &pids)?;
+    let before = sums(rig, pids)?;
     std::thread::sleep(span);
-    let after = sums(rig, &pids)?;
+    let after = sums(rig, pids)?;
     let seconds = begun.elapsed().as_secs_f64();
     let cpu = [0, 1].map(|node| (after.run[node] - before.run[node]) / 1e9 / seconds * 100.0);
     let mut memory = [0.0; 2];
-    for (sum, pids) in memory.iter_mut().zip(&pids) {
+    for (sum, pids) in memory.iter_mut().zip(pids) {
         *sum = pids.iter().map(|pid| resident(*pid)).sum::<Result<f64>>()?;
     }
     Ok(Cost {

@@ -8,6 +8,7 @@ mod fault;
 mod figures;
 mod footprint;
 mod many;
+mod page;
 mod plot;
 mod prober;
 mod report;
@@ -46,6 +47,8 @@ enum What {
     Steady(steady::Plan),
     /// How big the program is, and how long it takes to start and to stop
     Footprint(footprint::Plan),
+    /// What it costs to be looked at: open pages and scrapes
+    Page(page::Plan),
     /// One measurement, as a line of JSON
     #[command(subcommand)]
     One(One),
@@ -63,6 +66,8 @@ enum One {
     Steady { contender: String, seconds: u64 },
     /// One start
     Start,
+    /// So many groups on two nodes, and so many who look at the first
+    Page { groups: u32, readers: u32 },
 }
 
 fn main() -> ExitCode {
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         What::Scale(plan) => scales::run(vipdrift, plan),
         What::Steady(plan) => steady::run(vipdrift, plan),
         What::Footprint(plan) => footprint::run(vipdrift, plan),
+        What::Page(plan) => page::run(vipdrift, plan),
         What::One(one) => one_of(vipdrift, one),
     };
     match outcome {
@@ -105,6 +111,9 @@ fn one_of(vipdrift: &Path, one: &One) -> Result<()> {
         One::Steady { contender, seconds } => {
             let span = std::time::Duration::from_secs(*seconds);
             tell(&steady::measure(vipdrift, contender::find(contender)?, span)?)
+        }
+        One::Page { groups, readers } => {
+            tell(&page::measure(vipdrift, contender::find("vipdrift-10ms")?, *groups, *readers)?)
         }
         One::Start => tell(&footprint::measure(vipdrift, contender::find("vipdrift-10ms")?)?),
     }

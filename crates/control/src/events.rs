@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Answer to `GET /v1/events`: the oldest first.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
     /// The events.
@@ -10,6 +11,7 @@ pub struct Events {
 }
 
 /// One event.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Numbers the events of a node, over restarts too.
@@ -35,9 +37,18 @@ pub struct Event {
     /// What it rests on, a line each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub evidence: Vec<String>,
+    /// How the group came to this node, if it has taken it over: `silent` (the holder fell silent), `released` (it let go),
+    /// `handed_over` (without a gap), `unheld` (nobody was known to hold it), `occupied` (claimed though somebody answered).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+    /// From the last sign of the holder before it until the kernel had confirmed the mount, in microseconds, as this node saw it: its last
+    /// heartbeat if it fell silent, its word if it let go. Missing where none is known to have held it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outage_us: Option<u64>,
 }
 
 /// Kind of an event.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {

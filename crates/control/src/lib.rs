@@ -13,9 +13,14 @@
 
 mod client;
 mod events;
+#[cfg(test)]
+mod openapi;
 mod request;
 mod server;
 mod status;
+
+/// What is answered over TCP, described (OpenAPI 3.1). Made from the types, by a test.
+pub const OPENAPI: &str = include_str!("../openapi.json");
 
 pub use client::{Client, ClientError};
 pub use events::{Event, EventKind, Events, EventsRequest};
@@ -23,7 +28,9 @@ pub use request::{
     Done, Drill, DrillLeg, DrillRequest, DrillVip, Failed, Failure, NodeRequest, Request, RestartRequest,
     SwitchoverRequest,
 };
-pub use server::{Accept, Handler, serve, serve_connection};
+pub use server::{
+    Accept, Answer, Handler, Route, STREAM, answer, failed, refused, serve, serve_connection, whole,
+};
 pub use status::{
     Check, CheckEffect, CheckState, Counters, Daemon, Group, GroupRole, Health, HealthState, Lateness, Peer,
     PeerConfiguration, PeerGroup, PeerState, Status, Vip,

@@ -46,6 +46,7 @@ impl RestartRequest {
 }
 
 /// Body of `POST /v1/switchover`.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchoverRequest {
@@ -110,6 +111,7 @@ pub struct DrillVip {
 }
 
 /// Body of `POST /v1/drain` and `POST /v1/undrain`.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeRequest {
@@ -122,6 +124,7 @@ pub struct NodeRequest {
 }
 
 /// What was done.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// In a sentence.
@@ -129,6 +132,7 @@ pub struct Done {
 }
 
 /// Why it was not done.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// In a sentence.

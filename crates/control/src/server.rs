@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -34,6 +35,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection lasts at most, unless a command is being carried out: that has its own limit.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a body may go on.
+pub const STREAM: Duration = Duration::from_secs(60);
 
 /// Does what is asked.
 pub trait Handler: Send + Sync + 'static {
@@ -57,8 +60,24 @@ pub trait Accept {
     fn accept(&mut self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
 }
 
+/// What is answered.
+pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Finds an answer to every request.
+pub trait Route: Send + Sync + 'static {
+    /// The answer. A body that goes on for longer than [`STREAM`] is cut off.
+    fn answer(&self, request: hyper::Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
+/// Every request of the control API goes to the handler.
+impl<H: Handler> Route for H {
+    fn answer(&self, request: hyper::Request<Incoming>) -> impl Future<Output = Answer> + Send {
+        answer(self, request)
+    }
+}
+
 /// Serves what `listener` accepts until the future is dropped. Needs a tokio runtime with time and I/O.
-pub async fn serve<H: Handler>(mut listener: impl Accept, handler: Arc<H>) {
+pub async fn serve<R: Route>(mut listener: impl Accept, route: Arc<R>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -67,25 +86,25 @@ pub async fn serve<H: Handler>(mut listener: impl Accept, handler: Arc<H>) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let handler = Arc::clone(&handler);
+        let route = Arc::clone(&route);
         tokio::spawn(async move {
-            serve_connection(stream, &*handler).await;
+            serve_connection(stream, &*route).await;
             drop(place);
         });
     }
 }
 
 /// Serves one connection until either side ends it. Needs a tokio runtime with time.
-pub async fn serve_connection<H: Handler>(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &H) {
-    serve_within(CONNECTION_TIMEOUT, stream, handler).await;
+pub async fn serve_connection<R: Route>(stream: impl AsyncRead + AsyncWrite + Unpin, route: &R) {
+    serve_within(CONNECTION_TIMEOUT, stream, route).await;
 }
 
-async fn serve_within<H: Handler>(limit: Duration, stream: impl AsyncRead + AsyncWrite + Unpin, handler: &H) {
+async fn serve_within<R: Route>(limit: Duration, stream: impl AsyncRead + AsyncWrite + Unpin, route: &R) {
     // How many commands are being carried out.
     let at_work = AtomicUsize::new(0);
     let service = service_fn(|request| async {
         let work = Work::begin(&at_work, &request);
-        let answer = answer(handler, request).await;
+        let answer = route.answer(request).await;
         drop(work);
         Ok::<_, Infallible>(answer)
     });
@@ -121,9 +140,8 @@ impl Drop for Work<'_> {
     }
 }
 
-type Answer = Response<Full<Bytes>>;
-
-async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> Answer {
+/// Answers a request of the control API.
+pub async fn answer<H: Handler>(handler: &H, request: hyper::Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let method = match path {
@@ -205,7 +223,8 @@ fn read_or_default<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Stri
     if body.is_empty() { Ok(T::default()) } else { read(body) }
 }
 
-fn refused(failure: Failure) -> Answer {
+/// What was understood and not done.
+pub fn refused(failure: Failure) -> Answer {
     match failure {
         Failure::Unknown(why) => failed(StatusCode::NOT_FOUND, why),
         Failure::NotDone(why) => failed(StatusCode::CONFLICT, why),
@@ -213,16 +232,22 @@ fn refused(failure: Failure) -> Answer {
     }
 }
 
-fn failed(status: StatusCode, error: String) -> Answer {
+/// An answer that says what is wrong.
+pub fn failed(status: StatusCode, error: String) -> Answer {
     json(status, &Failed { error })
 }
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
-    let mut answer = Response::new(Full::new(Bytes::from(bytes)));
+    whole(status, "application/json", bytes)
+}
+
+/// An answer that is known as a whole.
+pub fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 

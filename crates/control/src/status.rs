@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// A node as it sees itself and its cluster.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Name of the cluster.
@@ -26,6 +27,7 @@ pub struct Status {
 }
 
 /// Health of a node.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// In a word.
@@ -35,6 +37,7 @@ pub struct Health {
 }
 
 /// Health in a word.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthState {
@@ -47,6 +50,7 @@ pub enum HealthState {
 }
 
 /// Another node.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its name.
@@ -81,6 +85,7 @@ pub struct Peer {
 }
 
 /// A group as a peer last described it.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerGroup {
     /// Its name.
@@ -98,6 +103,7 @@ pub struct PeerGroup {
 }
 
 /// State of a peer.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerState {
@@ -112,6 +118,7 @@ pub enum PeerState {
 }
 
 /// A peer's configuration compared with this node's.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerConfiguration {
@@ -124,6 +131,7 @@ pub enum PeerConfiguration {
 }
 
 /// A group of VIPs.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// Its name.
@@ -149,6 +157,7 @@ pub struct Group {
 }
 
 /// A health check.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// Its name.
@@ -171,6 +180,7 @@ pub struct Check {
 }
 
 /// State of a check.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
@@ -181,6 +191,7 @@ pub enum CheckState {
 }
 
 /// What follows when a check fails.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckEffect {
@@ -191,6 +202,7 @@ pub enum CheckEffect {
 }
 
 /// Role of a node in a group.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupRole {
@@ -205,6 +217,7 @@ pub enum GroupRole {
 }
 
 /// A VIP.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// Address and prefix length.
@@ -216,6 +229,7 @@ pub struct Vip {
 }
 
 /// The daemon's two processes and what the machine grants them.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
     /// Process id of the keeper.
@@ -250,6 +264,9 @@ pub struct Daemon {
     pub pace: String,
     /// How late the heartbeat thread woke up for its timers.
     pub lateness: Lateness,
+    /// Where the page is served, `off`, or why it is not. Empty: an older version does not say.
+    #[serde(default)]
+    pub page: String,
 }
 
 impl Daemon {
@@ -275,6 +292,7 @@ impl Daemon {
 }
 
 /// How late timers were, in microseconds.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Lateness {
     /// Wake-ups measured.
@@ -288,6 +306,7 @@ pub struct Lateness {
 }
 
 /// Counted since the brain started.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Counters {
     /// Heartbeat datagrams sent.
@@ -369,6 +388,7 @@ mod tests {
                 lease: "granted".into(),
                 pace: "kept".into(),
                 lateness: Lateness { wakeups: 10, p50_us: 50, p999_us: 120, max_us: 130 },
+                page: "http://127.0.0.1:5799/".into(),
             },
             counters: Counters {
                 datagrams_rejected: BTreeMap::from([("bad_mac".to_owned(), 2)]),
@@ -389,7 +409,7 @@ mod tests {
             r#""reason":"bravo silent, 192.0.2.100 not answered","vips":[{"address":"192.0.2.100/24","interface":"eth0","mounted":true}]}],"#,
             r#""daemon":{"keeper_pid":100,"brain_pid":101,"brain_starts":1,"ordered":"","config_digest":"00000000000000ff","user":"vipdrift","#,
             r#""real_time":"granted","keeper_real_time":"granted","memory_locked":"granted","system_call_filter":"granted","lease":"granted","#,
-            r#""pace":"kept","lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130}},"#,
+            r#""pace":"kept","lateness":{"wakeups":10,"p50_us":50,"p999_us":120,"max_us":130},"page":"http://127.0.0.1:5799/"},"#,
             r#""counters":{"heartbeats_sent":0,"heartbeats_heard":0,"datagrams_rejected":{"bad_mac":2},"frames_rejected":0,"#,
             r#""probes_sent":0,"probe_answers":0,"announcements_sent":0,"conflicts":0,"late":0,"send_errors":0,"#,
             r#""log_lines_dropped":0}}"#,

@@ -1,8 +1,10 @@
 //! Mounting, unmounting, handing over: the steps that follow from a decision.
 
+use std::time::Duration;
+
 use vipdrift_wire::heartbeat::{Message, NodeId, Order, Role, Word, WordKind, encode};
 
-use crate::action::{Action, Decision, Plan};
+use crate::action::{Action, Cause, Decision, Plan, Takeover};
 use crate::config::{Switchover, VipIndex};
 use crate::drain::Client;
 use crate::event::Command;
@@ -91,6 +93,7 @@ impl Node {
                 term,
                 reason,
                 evidence,
+                takeover: None,
             }));
         }
     }
@@ -183,6 +186,13 @@ impl Node {
         if !again {
             g.since = now;
         }
+        let outage = because.held_until.map(|at| now.since(at));
+        let outage = outage.or((because.cause == Some(Cause::HandedOver)).then_some(Duration::ZERO));
+        let takeover = because.cause.filter(|_| !again).map(|cause| Takeover { cause, outage });
+        if let Some(takeover) = takeover {
+            *g.takeovers.entry(takeover.cause).or_default() += 1;
+            g.outage = takeover.outage;
+        }
         let term = g.reign;
         if again {
             // Nothing was mounted anew, so nothing has been announced in this step.
@@ -196,6 +206,7 @@ impl Node {
             term,
             reason: because.reason,
             evidence: because.evidence,
+            takeover,
         }));
         vips.into_iter().for_each(|vip| self.drill_sees(vip));
         let id = self.config.id;
@@ -386,7 +397,16 @@ impl Node {
                 Some(id)
             }
         };
-        let heir = heir.ok_or_else(|| format!("no other node is ready to take {name}"))?;
+        let heir = heir.ok_or_else(|| {
+            let others = order.iter().filter(|&&id| id != holder);
+            let others =
+                others.map(|&id| format!("{}: {}", self.node_name(id), self.unready_reason(group, id)));
+            let others = others.collect::<Vec<_>>().join("; ");
+            if others.is_empty() {
+                return format!("there is no other node for {name}");
+            }
+            format!("no other node is ready to take {name} ({others})")
+        })?;
         if self.groups[group].handover.is_some() {
             return Err(format!("{name} is being handed over already"));
         }

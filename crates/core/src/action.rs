@@ -138,6 +138,51 @@ pub struct Decision {
     pub reason: String,
     /// What it rests on, a line each.
     pub evidence: Vec<String>,
+    /// This node has taken the group over with it.
+    #[serde(default)]
+    pub takeover: Option<Takeover>,
+}
+
+/// A group has come to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// How.
+    pub cause: Cause,
+    /// From the last sign of the holder before it until the kernel had confirmed the mount, as this node saw it: its last heartbeat if
+    /// it fell silent, its word if it let go. `None`: nobody is known to have held it.
+    pub outage: Option<Duration>,
+}
+
+/// How a group comes to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Cause {
+    /// The holder fell silent.
+    Silent,
+    /// The holder let go and said so.
+    Released,
+    /// The holder had this node mount before it unmounted.
+    HandedOver,
+    /// Nobody was known to hold it.
+    Unheld,
+    /// Somebody answered for a VIP, and it was claimed all the same.
+    Occupied,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Silent, Self::Released, Self::HandedOver, Self::Unheld, Self::Occupied];
+
+    /// In a word, as events and metrics have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Released => "released",
+            Self::HandedOver => "handed_over",
+            Self::Unheld => "unheld",
+            Self::Occupied => "occupied",
+        }
+    }
 }
 
 impl Decision {

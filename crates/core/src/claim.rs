@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vipdrift_wire::heartbeat::{GroupState, Role};
 
+use crate::action::Cause;
 use crate::config::OccupiedPolicy;
 use crate::group::{Because, Released, State};
 use crate::node::{Node, spell};
@@ -35,6 +36,7 @@ impl Node {
             }
             self.groups[group].released = None;
             self.groups[group].idle_since = None;
+            self.forget_note(group, holder);
             // It is heard, so it will be missed when it dies.
             self.groups[group].yielded = None;
             let id = self.peers[holder].id;
@@ -42,7 +44,10 @@ impl Node {
                 self.groups[group].offer_taken = Some(id);
                 let reason = format!("{} hands over without a gap", self.peers[holder].name);
                 let despite = self.peers[holder].remote(self.groups[group].id).and_then(|state| state.mac);
-                return self.claim(group, Because { reason, evidence: Vec::new(), despite });
+                return self.claim(
+                    group,
+                    Because { reason, despite, cause: Some(Cause::HandedOver), ..Because::default() },
+                );
             }
             if self.peers[holder].remote(self.groups[group].id).is_some_and(|state| self.is_offered(state)) {
                 // It may soon be seen to live.
@@ -352,6 +357,17 @@ impl Node {
         self.release(group, None, reason, Vec::new());
     }
 
+    /// A holder that was silent is heard again: why it was waited for is of no interest any more.
+    fn forget_note(&mut self, group: usize, holder: usize) {
+        let g = &mut self.groups[group];
+        let heard = matches!(self.peers[holder].liveness, Liveness::Alive);
+        if heard && !g.noted.is_empty() && g.noted == g.reason && matches!(g.state, State::Standby) {
+            let term = self.peers[holder].remote(g.id).map_or(g.term, |state| state.term);
+            g.reason = format!("{} is active in term {term}", self.peers[holder].name);
+            g.noted.clear();
+        }
+    }
+
     /// Says whom a VIP is left to: once, and not in the first moments, in which nobody is known.
     fn note_occupied(&mut self, group: usize, reason: &str) {
         if self.listening || self.groups[group].noted == reason {
@@ -368,6 +384,12 @@ impl Node {
         }
     }
 
+    /// The last sign of a holder that fell silent.
+    fn ghost_heard(&self, group: usize) -> Option<Timestamp> {
+        let ghost = self.groups[group].ghost?;
+        self.peers[self.peer_index(ghost.node)?].last_heard
+    }
+
     /// Why this node claims, with what it rests on.
     fn explain_claim(&self, group: usize, ground: &Ground) -> Because {
         let g = &self.groups[group];
@@ -376,6 +398,8 @@ impl Node {
         let mut because = Because::default();
         match ground {
             Ground::Released(released) => {
+                because.cause = Some(Cause::Released);
+                because.held_until = Some(released.at);
                 let by = self.node_name(released.by);
                 let ago = spell(self.now.since(released.at));
                 because.reason = format!("{by} {}", released.how);
@@ -389,6 +413,11 @@ impl Node {
                 }
             }
             Ground::Free => {
+                (because.cause, because.held_until) = match (g.ghost, &g.released) {
+                    (Some(_), _) => (Some(Cause::Silent), self.ghost_heard(group)),
+                    (None, Some(released)) => (Some(Cause::Released), Some(released.at)),
+                    (None, None) => (Some(Cause::Unheld), None),
+                };
                 let (rounds, silent) = g.occupancy.silence(self.now);
                 because.reason = match g.ghost {
                     Some(ghost) => format!("{} silent, {address} not answered", self.node_name(ghost.node)),
@@ -402,6 +431,8 @@ impl Node {
                 }
             }
             Ground::Answered(answer) => {
+                because.cause = Some(Cause::Occupied);
+                because.held_until = self.ghost_heard(group);
                 let ago = spell(self.now.since(answer.at));
                 because.evidence.push(format!("{address} answered by {} {ago} ago", answer.mac));
                 because.despite = Some(answer.mac);

@@ -259,7 +259,7 @@ impl Node {
                         Some(what) => format!("{what}: still the holder after {after}"),
                         None => format!("back after {after}: still the holder"),
                     };
-                    self.mount_again(group, Because { reason, evidence, despite: None });
+                    self.mount_again(group, Because { reason, evidence, ..Because::default() });
                 } else {
                     self.timers.set(Timer::Revisit(group), since + self.tuning.heartbeat);
                 }

@@ -296,6 +296,7 @@ impl Node {
                     self.revisit_all();
                 }
                 // What a peer said before it was lost from hearing is no news when it says something else now.
+                self.counters.states_heard += changes.len() as u64;
                 for (old, new) in changes {
                     self.on_remote_change(index, old.filter(|_| was_up).as_ref(), &new);
                 }

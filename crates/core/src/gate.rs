@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
+use crate::action::Cause;
 use crate::group::{Because, State};
 use crate::node::{Node, spell};
 use crate::time::Timestamp;
@@ -21,21 +22,38 @@ pub(crate) enum Gate {
     #[default]
     Shut,
     /// The program runs, for the claim that has this reason.
-    Asked { number: u64, since: Timestamp, until: Timestamp, reason: String },
+    Asked {
+        number: u64,
+        since: Timestamp,
+        until: Timestamp,
+        reason: String,
+        #[serde(default)]
+        held: Held,
+    },
     /// It has succeeded.
-    Open { reason: String, took: Duration },
+    Open {
+        reason: String,
+        took: Duration,
+        #[serde(default)]
+        held: Held,
+    },
 }
+
+/// How the group comes to this node, and the last sign of the holder before.
+type Held = (Option<Cause>, Option<Timestamp>);
 
 impl Node {
     /// Claims a group, once the gate is open.
     pub(crate) fn claim(&mut self, group: usize, mut because: Because) {
         let Some(limit) = self.config.groups[group].gate else { return self.begin_mounting(group, because) };
         match std::mem::take(&mut self.groups[group].gate) {
-            Gate::Open { reason, took } => {
+            Gate::Open { reason, took, held: (cause, held_until) } => {
                 self.timers.cancel(Timer::Gate(group));
                 because.evidence.insert(0, format!("before_active succeeded after {}", spell(took)));
                 // What set this off may be forgotten by now.
                 because.reason = reason;
+                (because.cause, because.held_until) =
+                    (cause.or(because.cause), held_until.or(because.held_until));
                 self.begin_mounting(group, because);
             }
             asked @ Gate::Asked { .. } => self.groups[group].gate = asked,
@@ -43,13 +61,14 @@ impl Node {
                 // Not to be taken for one that an earlier brain has asked for.
                 let (number, since) = (self.random.next(), self.now);
                 let until = since + limit;
+                let held = (because.cause, because.held_until);
                 let reason = because.reason;
                 let (name, term) = (self.group_name(group).to_owned(), self.groups[group].term + 1);
                 self.note(format!("{name}: {reason}; before_active runs first"));
                 let index = self.group_index(group);
                 self.act(Action::Prepare { group: index, number, term, reason: reason.clone() });
                 let g = &mut self.groups[group];
-                g.gate = Gate::Asked { number, since, until, reason };
+                g.gate = Gate::Asked { number, since, until, reason, held };
                 // It is this node now that takes the group; whoever was asked or named before does not.
                 g.request = None;
                 g.reserved = None;
@@ -90,7 +109,8 @@ impl Node {
     /// The program is over.
     pub(crate) fn on_prepared(&mut self, group: usize, number: u64, outcome: Result<(), String>) {
         let now = self.now;
-        let Some(Gate::Asked { number: asked, since, reason, .. }) = self.groups.get(group).map(|g| &g.gate)
+        let Some(Gate::Asked { number: asked, since, reason, held, .. }) =
+            self.groups.get(group).map(|g| &g.gate)
         else {
             return;
         };
@@ -99,8 +119,8 @@ impl Node {
         }
         match outcome {
             Ok(()) => {
-                let (reason, took) = (reason.clone(), now.since(*since));
-                self.groups[group].gate = Gate::Open { reason, took };
+                let (reason, took, held) = (reason.clone(), now.since(*since), *held);
+                self.groups[group].gate = Gate::Open { reason, took, held };
                 // Peers do not wait for ever for a claim that comes to nothing.
                 self.timers.set(Timer::Gate(group), now + self.reservation());
                 self.revisit(group);

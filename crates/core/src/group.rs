@@ -12,12 +12,13 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::{GroupId, GroupState, NodeId, Role};
 
-use crate::action::Plan;
+use crate::action::{Cause, Plan};
 use crate::config::VipIndex;
 use crate::drain::Client;
 use crate::gate::Gate;
@@ -32,6 +33,12 @@ pub(crate) struct Because {
     pub(crate) evidence: Vec<String>,
     /// Who is known to answer for a VIP meanwhile.
     pub(crate) despite: Option<Mac>,
+    /// How the group comes to this node; `None`: it has it already.
+    #[serde(default)]
+    pub(crate) cause: Option<Cause>,
+    /// The last sign of the holder before it.
+    #[serde(default)]
+    pub(crate) held_until: Option<Timestamp>,
 }
 
 /// Stands for the plan that this step is about to make.
@@ -196,6 +203,12 @@ pub(crate) struct Group {
     pub(crate) verifications: u32,
     /// What the peers have been told, with its version.
     pub(crate) published: GroupState,
+    /// How often it has come to this node, by how.
+    #[serde(default)]
+    pub(crate) takeovers: BTreeMap<Cause, u64>,
+    /// The outage of the last takeover, if it had one.
+    #[serde(default)]
+    pub(crate) outage: Option<Duration>,
     /// The last waiting reason that was noted, so that it is noted once, and when.
     pub(crate) noted: String,
     pub(crate) noted_at: Timestamp,
@@ -226,6 +239,8 @@ impl Group {
             handover: None,
             failing_back: None,
             refused: BTreeMap::new(),
+            takeovers: BTreeMap::new(),
+            outage: None,
             request: None,
             waiting: Vec::new(),
             gate: Gate::Shut,

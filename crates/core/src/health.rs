@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 use crate::timer::Timer;
 use crate::tuning::REMEMBER;
 
+/// Why a check fails that has not been looked at.
+const NO_RESULT: &str = "no result yet";
+
 /// What is known of a check.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Check {
@@ -28,7 +31,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn new(passing: bool) -> Self {
-        let failing = if passing { None } else { Some("no result yet".to_owned()) };
+        let failing = if passing { None } else { Some(NO_RESULT.to_owned()) };
         Self { failing, since: Timestamp::ZERO, reported: false, known: passing }
     }
 }
@@ -98,8 +101,14 @@ impl Node {
                 && (effect == Effect::Fault || self.checks[index].known)
         };
         of_group.filter(move |&&index| counts(index)).filter_map(|&index| {
-            let why = self.checks[index].failing.as_ref()?;
-            Some(format!("check {} fails: {why}", self.config.checks[index].name))
+            let (why, name) = (self.checks[index].failing.as_ref()?, &self.config.checks[index].name);
+            // An earlier brain may have left it so.
+            let known = why != NO_RESULT;
+            Some(if known {
+                format!("check {name} fails: {why}")
+            } else {
+                format!("check {name} has no result yet")
+            })
         })
     }
 
@@ -204,7 +213,8 @@ impl Node {
                 (_, RoleName::Standby | RoleName::Active) => "nothing is wrong any more".to_owned(),
             };
             let (term, group) = (self.groups[group].term, self.group_index(group));
-            self.act(Action::Record(Decision { group, from, to, term, reason, evidence: Vec::new() }));
+            let evidence = Vec::new();
+            self.act(Action::Record(Decision { group, from, to, term, reason, evidence, takeover: None }));
         }
     }
 }

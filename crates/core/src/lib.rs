@@ -37,6 +37,7 @@ mod plan;
 #[cfg(test)]
 mod properties;
 mod random;
+mod round_trips;
 mod sabotage;
 mod segment;
 mod snapshot;
@@ -50,7 +51,7 @@ mod view;
 mod watch;
 
 pub use absence::ABSENCE_MAX;
-pub use action::{Action, Decision, Leg, Note, Plan, Words};
+pub use action::{Action, Cause, Decision, Leg, Note, Plan, Takeover, Words};
 pub use checkpoint::Checkpoint;
 pub use config::{
     AllUnhealthy, CheckConfig, CheckIndex, Effect, Failback, GroupConfig, GroupIndex, InterfaceIndex,
@@ -65,6 +66,7 @@ pub use event::{
 pub use node::Node;
 pub use outline::{NODES_ORDER, Outline};
 pub use pace::LateOften;
+pub use round_trips::RoundTrips;
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use snapshot::{

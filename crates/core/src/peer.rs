@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,15 @@ use vipdrift_wire::heartbeat::{ErrandOutcome, GroupId, GroupState, Health, Heart
 
 use crate::config::PathIndex;
 use crate::differ::Differences;
+use crate::round_trips::RoundTrips;
 use crate::time::Timestamp;
 use crate::tuning::{ANSWERED_LATELY, ECHO_PACE, ECHOES, ROUNDS, Tuning};
 
 /// Own sequence numbers whose send times are remembered; the echo of an older one proves nothing.
 const SENT_MAX: usize = 128;
+/// What a peer may say that its interval is. The most is what a configuration may: one that has the key must not keep
+/// its peers waiting for ever.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 /// Incarnations remembered as over.
 const RETIRED_MAX: usize = 8;
 
@@ -172,6 +177,8 @@ pub(crate) struct Peer {
     interval: Duration,
     jitter: Duration,
     pub(crate) rtt: Option<Duration>,
+    #[serde(default)]
+    pub(crate) round_trips: RoundTrips,
     /// The slowest lately: grows at once and shrinks slowly.
     #[serde(default)]
     pub(crate) slowest_rtt: Duration,
@@ -237,6 +244,7 @@ impl Peer {
             interval,
             jitter: Duration::ZERO,
             rtt: None,
+            round_trips: RoundTrips::default(),
             slowest_rtt: Duration::ZERO,
             hears_us: false,
             deaf_since: None,
@@ -363,7 +371,7 @@ impl Peer {
         self.missed = heartbeat.sequence != self.last_sequence + 1;
         self.last_sequence = heartbeat.sequence;
         self.last_heard = Some(now);
-        self.interval = heartbeat.interval.max(Duration::from_millis(1));
+        self.interval = heartbeat.interval.clamp(*INTERVALS.start(), *INTERVALS.end());
         self.hears_slowly = heartbeat.hears_slowly;
         self.liveness = if heartbeat.leaving { Liveness::Left } else { Liveness::Alive };
         self.hears_us = fresh;
@@ -371,6 +379,7 @@ impl Peer {
         if let Some((at, age)) = echoed {
             let rtt = now.since(at).saturating_sub(age);
             self.rtt = Some(rtt);
+            self.round_trips.add(rtt);
             self.slowest_rtt = rtt.max(self.slowest_rtt - self.slowest_rtt / 16);
         }
         self.echo = Some((heartbeat.incarnation, heartbeat.sequence, now));

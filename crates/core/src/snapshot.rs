@@ -1,5 +1,6 @@
 //! A node as it sees itself, for status output.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use vipdrift_wire::Mac;
 use vipdrift_wire::heartbeat::Health;
 
+use crate::action::Cause;
 use crate::config::{Effect, InterfaceIndex};
 use crate::pace::LateOften;
+use crate::round_trips::RoundTrips;
 use crate::time::Timestamp;
 
 /// Everything that `vipdrift status` tells.
@@ -48,6 +51,8 @@ pub struct PeerSnapshot {
     pub hears_us: bool,
     /// Round-trip time of the last heartbeat that was echoed.
     pub rtt: Option<Duration>,
+    /// All of them.
+    pub round_trips: RoundTrips,
     /// It has the same configuration; `None` until it has said so.
     pub same_config: Option<bool>,
     /// Paths of the settings that differ between its configuration and this node's, as far as known, not too many of them.
@@ -128,6 +133,10 @@ pub struct GroupSnapshot {
     pub checks: Vec<CheckSnapshot>,
     /// The VIPs.
     pub vips: Vec<VipSnapshot>,
+    /// How often it has come to this node, by how.
+    pub takeovers: BTreeMap<Cause, u64>,
+    /// The outage of the last takeover, if it had one; see [`Takeover`](crate::Takeover).
+    pub outage: Option<Duration>,
 }
 
 /// A health check as this node sees it.
@@ -164,6 +173,9 @@ pub struct Counters {
     /// Datagrams rejected, by reason, in a fixed order.
     #[serde(skip)]
     pub datagrams_rejected: Vec<(&'static str, u64)>,
+    /// Times that a peer said something new of a group.
+    #[serde(default)]
+    pub states_heard: u64,
     /// Frames that could not be parsed.
     pub frames_rejected: u64,
     /// Occupancy probes sent.

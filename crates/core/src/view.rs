@@ -27,6 +27,12 @@ impl Node {
         }
     }
 
+    /// Times that a peer said something new of a group: whoever shows what this node knows looks anew when it grows.
+    #[must_use]
+    pub fn states_heard(&self) -> u64 {
+        self.counters.states_heard
+    }
+
     fn health(&self) -> HealthSnapshot {
         if self.drained {
             return HealthSnapshot::Drained;
@@ -55,6 +61,7 @@ impl Node {
             state,
             hears_us: peer.is_up() && peer.hears_us,
             rtt: peer.rtt.filter(|_| peer.is_up()),
+            round_trips: peer.round_trips,
             same_config: peer.config_digest.map(|digest| digest == self.config.outline.digest()),
             differs: peer.differences().to_vec(),
             last_heard: peer.last_heard,
@@ -123,6 +130,8 @@ impl Node {
                     }
                 })
                 .collect(),
+            takeovers: g.takeovers.clone(),
+            outage: g.outage,
         }
     }
 }

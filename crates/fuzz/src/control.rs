@@ -198,6 +198,7 @@ pub(crate) fn status() -> Status {
             lease: "granted".into(),
             pace: "kept".into(),
             lateness: Lateness::default(),
+            page: "off".into(),
         },
         counters: Counters::default(),
     }

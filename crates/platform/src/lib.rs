@@ -20,6 +20,6 @@ use windows as system;
 #[cfg(windows)]
 pub use system::tasks;
 pub use system::{
-    addresses, clock, datagrams, descriptor, echo, endpoint, file, frames, journal, links, pipe, poll,
-    privileges, process, readable, realtime, sandbox, watch,
+    addresses, clock, datagrams, descriptor, echo, endpoint, file, frames, journal, links, manager, pipe,
+    poll, privileges, process, readable, realtime, sandbox, tcp, watch,
 };

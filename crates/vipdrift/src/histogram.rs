@@ -12,12 +12,18 @@ const DOUBLINGS: usize = 24;
 pub(crate) struct Histogram {
     buckets: Box<[u64]>,
     count: u64,
+    sum: Duration,
     max: Duration,
 }
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Self { buckets: vec![0; STEPS * (DOUBLINGS + 1)].into_boxed_slice(), count: 0, max: Duration::ZERO }
+        Self {
+            buckets: vec![0; STEPS * (DOUBLINGS + 1)].into_boxed_slice(),
+            count: 0,
+            sum: Duration::ZERO,
+            max: Duration::ZERO,
+        }
     }
 
     /// Counts one.
@@ -25,12 +31,28 @@ impl Histogram {
         let micros = usize::try_from(late.as_micros()).unwrap_or(usize::MAX);
         self.buckets[bucket(micros)] += 1;
         self.count += 1;
+        self.sum = self.sum.saturating_add(late);
         self.max = self.max.max(late);
     }
 
     /// How many were counted.
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// All of them together.
+    pub(crate) fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// How many fall under each of `bounds`, which grow, and how many beyond them. A bucket that a bound divides counts above.
+    pub(crate) fn counts<const N: usize>(&self, bounds: &[Duration; N]) -> ([u64; N], u64) {
+        let (mut counts, mut beyond) = ([0; N], 0);
+        for (index, count) in self.buckets.iter().enumerate() {
+            let place = bounds.partition_point(|bound| *bound < Duration::from_micros(upper(index)));
+            *counts.get_mut(place).unwrap_or(&mut beyond) += count;
+        }
+        (counts, beyond)
     }
 
     /// The largest.

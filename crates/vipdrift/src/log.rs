@@ -97,7 +97,7 @@ impl Log {
 
     /// A decision about the role of this node in a group, and why.
     pub(crate) fn role_changed(&self, group: &str, decision: &Decision) {
-        let Decision { group: _, from, to, term, reason, evidence: _ } = decision;
+        let Decision { group: _, from, to, term, reason, evidence: _, takeover: _ } = decision;
         let (from, to) = (role(*from), role(*to));
         let fields = vec![
             ("MESSAGE_ID", ROLE_CHANGED.to_owned()),
@@ -238,6 +238,7 @@ mod tests {
                 term: 3,
                 reason: "bravo silent".into(),
                 evidence: vec!["asked".into()],
+                takeover: None,
             },
         );
         let expected = format!(

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) keeper_real_time: String,
     /// What is known of the lifetimes of addresses when the keeper begins; see [`ToBrain::Lease`].
     pub(crate) lease: String,
+    /// The page is served there; or why it is not.
+    pub(crate) page: String,
     /// The user to become if the keeper is root: name, user id, group id. Looked up once, by the keeper at its start: a
     /// new brain has no time to wait for a name service.
     pub(crate) account: Option<(String, u32, u32)>,
@@ -50,6 +52,8 @@ pub(crate) struct Descriptors {
     pub(crate) echo_v6: Option<Number>,
     /// The control socket, listening.
     pub(crate) control: Number,
+    /// Where the page is served, listening; `None`: it is not.
+    pub(crate) page: Option<Number>,
     /// The pipe to the runner, if there is one.
     pub(crate) runner: Option<Number>,
     /// Where the drained state is kept, if it can be.
@@ -114,6 +118,13 @@ pub(crate) enum ToBrain {
     },
     /// What the keeper has found out of the lifetimes of addresses, for the status: `granted`, or what to reckon with.
     Lease(String),
+    /// VIPs have been given their lifetime anew.
+    Renewed {
+        /// How many.
+        vips: usize,
+        /// Theirs from now on; none if the lease is off.
+        lifetime: Option<Duration>,
+    },
     /// The keeper is at work: said several times within every lease.
     Alive,
     /// Release everything and exit.

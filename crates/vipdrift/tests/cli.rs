@@ -304,5 +304,7 @@ fn completions_and_manual_come_from_the_same_source_as_the_help() {
     assert_eq!(out, format!("{pages} pages in pages\n"));
     let page = std::fs::read_to_string(here.path().join("pages/vipdrift-reload.1")).expect("a page");
     assert!(page.contains("SIGHUP"), "{page}");
+    let page = std::fs::read_to_string(here.path().join("pages/vipdrift.toml.5")).expect("a page");
+    assert!(page.contains(".TH vipdrift.toml 5") && page.contains("dead_after"), "{page}");
     assert!(!here.path().join("pages/vipdrift-runner.1").exists(), "no page for what is no command");
 }

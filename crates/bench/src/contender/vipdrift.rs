@@ -110,7 +110,7 @@ impl Contender for Vipdrift {
         }
         let text = format!(
             "[cluster]\nname = \"bench\"\nkey = \"00112233445566778899aabbccddeeff\"\n{heartbeat}\n{nodes}{groups}\
-             [control]\nsocket = \"{}/control.sock\"\nhttp = \"off\"\n",
+             [control]\nsocket = \"{}/control.sock\"\n",
             folder.display()
         );
         let config = folder.join("vipdrift.toml");

@@ -38,6 +38,8 @@ impl Handler for Fake {
             term: None,
             reason: "a test".into(),
             evidence: vec![],
+            cause: None,
+            outage_us: None,
         };
         Ok(Events { events: vec![event] })
     }

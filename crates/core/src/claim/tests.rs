@@ -7,7 +7,7 @@ use vipdrift_wire::heartbeat::{Message, NodeId, Role, WordKind};
 use crate::bench::{ALPHA, Bench, CHARLIE, HEARTBEAT};
 use crate::group::State;
 use crate::tuning::SLOW_LOSS;
-use crate::{Command, Event, GroupIndex, InterfaceIndex, OccupiedPolicy, Switchover, Ticket};
+use crate::{Cause, Command, Event, GroupIndex, InterfaceIndex, OccupiedPolicy, Switchover, Ticket};
 
 fn charlie_holds() -> Bench {
     let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
@@ -54,6 +54,73 @@ fn the_kind_of_reason_is_told() {
         resigns(bench, Role::Standby);
     });
     assert_eq!(reason, "charlie handed it over: a move was ordered here");
+}
+
+#[test]
+fn a_holder_that_is_heard_again_is_not_shown_as_silent() {
+    let mut bench = charlie_holds();
+    let mac = bench.puppets[CHARLIE].mac;
+    bench.puppets[CHARLIE].speaks = false;
+    for _ in 0..100 {
+        bench.pass(HEARTBEAT / 10);
+        bench.claim(mac, true);
+        bench.claim(mac, false);
+    }
+    let reason = |bench: &Bench| bench.node.snapshot().groups.swap_remove(0).reason;
+    assert!(reason(&bench).starts_with("charlie silent, "), "{}", reason(&bench));
+    bench.puppets[CHARLIE].speaks = true;
+    bench.pass(HEARTBEAT * 3);
+    assert_eq!(reason(&bench), "charlie is active in term 3");
+}
+
+/// Lets bravo take the group over, and answers how it came to it and for how long nobody held it.
+fn takeover(mut bench: Bench) -> (Cause, Option<Duration>) {
+    let begun = bench.now;
+    while !matches!(bench.state(), State::Active) {
+        bench.pass(Duration::from_millis(1));
+        assert!(bench.now.since(begun) < Duration::from_secs(10), "{:?}", bench.state());
+    }
+    let decision = bench.done.decisions.pop().expect("a decision");
+    let takeover = decision.takeover.expect("the group has come to this node");
+    let seen = bench.node.snapshot().groups.swap_remove(0);
+    assert_eq!((seen.takeovers.get(&takeover.cause), seen.outage), (Some(&1), takeover.outage));
+    // What this node has held all the while does not come to it anew.
+    bench.give(Event::ClockGap { missing: Duration::from_secs(5) });
+    bench.pass(HEARTBEAT * 20);
+    assert_eq!(bench.done.decisions.pop().and_then(|decision| decision.takeover), None);
+    assert_eq!(bench.node.snapshot().groups[0].takeovers, seen.takeovers);
+    (takeover.cause, takeover.outage)
+}
+
+#[test]
+fn a_takeover_says_how_it_came_about_and_for_how_long_nobody_held() {
+    let mut bench = charlie_holds();
+    bench.puppets[CHARLIE].speaks = false;
+    let (cause, outage) = takeover(bench);
+    assert_eq!(cause, Cause::Silent);
+    assert!(outage.is_some_and(|outage| outage > HEARTBEAT && outage < HEARTBEAT * 4), "{outage:?}");
+
+    let mut bench = charlie_holds();
+    resigns(&mut bench, Role::Drained);
+    let (cause, outage) = takeover(bench);
+    assert_eq!(cause, Cause::Released);
+    assert!(outage.is_some_and(|outage| outage < HEARTBEAT), "{outage:?}");
+
+    // It names nobody, so the segment is asked.
+    let mut bench = charlie_holds();
+    bench.say(CHARLIE, |state| (state.role, state.mounted, state.heir) = (Role::Fault, false, None));
+    let (cause, outage) = takeover(bench);
+    assert_eq!(cause, Cause::Released);
+    assert!(outage.is_some_and(|outage| outage < HEARTBEAT * 4), "{outage:?}");
+
+    let mut bench = charlie_holds();
+    let bravo = bench.node.config.id;
+    bench.say(CHARLIE, |state| (state.hitless, state.heir) = (true, Some(bravo)));
+    assert_eq!(takeover(bench), (Cause::HandedOver, Some(Duration::ZERO)));
+
+    let mut bench = Bench::new(Switchover::Strict, OccupiedPolicy::Wait);
+    bench.puppets[ALPHA].state.role = Role::Fault;
+    assert_eq!(takeover(bench), (Cause::Unheld, None));
 }
 
 #[test]

@@ -61,7 +61,10 @@ fn a_drill_that_cannot_begin_moves_nothing() {
     let mut bench = Bench::active();
     bench.say(CHARLIE, |state| state.role = Role::Fault);
     drill(&mut bench, 1);
-    assert_eq!(bench.reply(1), Some(Err("no other node is ready to take web")));
+    assert_eq!(
+        bench.reply(1),
+        Some(Err("no other node is ready to take web (alpha: in fault; charlie: in fault)"))
+    );
     assert!(matches!(bench.state(), State::Active));
 }
 

@@ -71,7 +71,7 @@ fn last() -> io::Error {
     io::Error::from_raw_os_error(unsafe { WSAGetLastError() })
 }
 
-fn be_exclusive(socket: &Socket) -> io::Result<()> {
+pub(super) fn be_exclusive(socket: &Socket) -> io::Result<()> {
     let on = 1i32.to_ne_bytes();
     // SAFETY: the socket is open; the system reads four bytes.
     let set = unsafe { setsockopt(raw(socket), SOL_SOCKET, SO_EXCLUSIVEADDRUSE, on.as_ptr(), 4) };

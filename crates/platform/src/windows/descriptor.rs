@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::marker::PhantomData;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::windows::io::{
     AsHandle, AsRawHandle as _, AsRawSocket as _, AsSocket, BorrowedHandle, BorrowedSocket,
     FromRawHandle as _, FromRawSocket as _, IntoRawHandle as _, IntoRawSocket as _, OwnedHandle, OwnedSocket,
@@ -111,6 +111,12 @@ impl AsDescriptor for UdpSocket {
     }
 }
 
+impl AsDescriptor for TcpListener {
+    fn as_descriptor(&self) -> Borrowed<'_> {
+        self.as_socket().into()
+    }
+}
+
 impl AsDescriptor for Borrowed<'_> {
     fn as_descriptor(&self) -> Borrowed<'_> {
         *self
@@ -184,6 +190,16 @@ impl From<Owned> for File {
     /// Takes over a file opened here or in the parent process.
     fn from(owned: Owned) -> Self {
         OwnedHandle::from(owned).into()
+    }
+}
+
+impl From<Owned> for TcpListener {
+    /// Takes over a socket made by [`listen`](super::tcp::listen), here or in the parent process.
+    fn from(owned: Owned) -> Self {
+        let socket = Self::from(OwnedSocket::from(owned));
+        // As with a `UdpSocket`.
+        let _ = socket.set_nonblocking(true);
+        socket
     }
 }
 

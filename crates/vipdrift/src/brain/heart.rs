@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use vipdrift_core::keeper::WITHOUT_LEASE;
@@ -92,7 +93,11 @@ pub(super) struct HeartReport {
     pub(super) at: Timestamp,
     /// What is known of the lifetimes of addresses.
     pub(super) lease: String,
-    pub(super) lateness: vipdrift_control::Lateness,
+    /// How late this thread woke up for its timers.
+    pub(super) late: Histogram,
+    /// Lifetimes of VIPs that were renewed, when the last were, and how long they are.
+    pub(super) renewals: u64,
+    pub(super) renewed: Option<(Timestamp, Option<Duration>)>,
     pub(super) send_errors: u64,
     /// What an operator has drained here.
     pub(super) drained: Drained,
@@ -120,6 +125,8 @@ pub(super) struct HeartParts {
     pub(super) services: Option<Services>,
     /// What is decided and noticed goes there.
     pub(super) news: Sender<News>,
+    /// Woken when a peer says something new.
+    pub(super) stirred: Arc<Notify>,
     /// What is to be kept of drains.
     pub(super) keep: Sender<Drained>,
     /// What is known to be drained at the beginning.
@@ -152,6 +159,11 @@ pub(super) struct Heart {
     drills: HashMap<u64, oneshot::Sender<Drilled>>,
     ticket: u64,
     late: Histogram,
+    /// What peers have said so far.
+    states_heard: u64,
+    /// Lifetimes that the keeper has renewed, when it last did, and how long they are.
+    renewals: u64,
+    renewed: Option<(Timestamp, Option<Duration>)>,
     send_errors: u64,
     /// What was not asked, and on which interface, although the core believes it was.
     unasked: BTreeSet<(usize, IpAddr)>,
@@ -203,6 +215,9 @@ impl Heart {
             drills: HashMap::new(),
             ticket: 0,
             late: Histogram::new(),
+            states_heard: 0,
+            renewals: 0,
+            renewed: None,
             send_errors: 0,
             unasked: BTreeSet::new(),
             slow: SlowSide { pulse: 0, moved: now(), alive: true },
@@ -317,6 +332,11 @@ impl Heart {
         }
         self.parts.node.handle(event, at);
         self.act();
+        // Last: readers of the page can wait, and waking them takes a lock.
+        let heard = self.parts.node.states_heard();
+        if std::mem::replace(&mut self.states_heard, heard) != heard {
+            self.parts.stirred.notify_waiters();
+        }
     }
 
     fn hear_keeper(&mut self) {
@@ -359,6 +379,10 @@ impl Heart {
                 self.handle(Event::ClockGap { missing });
             }
             ToBrain::Lease(known) => self.parts.lease = known,
+            ToBrain::Renewed { vips, lifetime } => {
+                self.renewals += vips as u64;
+                self.renewed = Some((now(), lifetime));
+            }
             ToBrain::Alive => {}
             ToBrain::Shutdown => self.handle(Event::Command(Command::Shutdown)),
             ToBrain::Examined { ticket, outcome } => {
@@ -473,17 +497,13 @@ impl Heart {
     }
 
     fn report(&self) -> HeartReport {
-        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         HeartReport {
             snapshot: self.parts.node.snapshot(),
             at: now(),
             lease: self.parts.lease.clone(),
-            lateness: vipdrift_control::Lateness {
-                wakeups: self.late.count(),
-                p50_us: micros(self.late.quantile(500)),
-                p999_us: micros(self.late.quantile(999)),
-                max_us: micros(self.late.max()),
-            },
+            late: self.late.clone(),
+            renewals: self.renewals,
+            renewed: self.renewed,
             send_errors: self.send_errors,
             drained: self.drained.clone(),
             checks: self.parts.services.as_ref().map(|services| services.reports.clone()).unwrap_or_default(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::timeout;
 use vipdrift_control::{Event, EventKind, EventsRequest};
 use vipdrift_core::{Decision, Note};
@@ -49,6 +50,11 @@ impl News {
             term: Some(decision.term),
             reason: decision.reason.clone(),
             evidence,
+            cause: decision.takeover.map(|takeover| takeover.cause.word().to_owned()),
+            outage_us: decision
+                .takeover
+                .and_then(|takeover| takeover.outage)
+                .map(|outage| u64::try_from(outage.as_micros()).unwrap_or(u64::MAX)),
             ..blank(EventKind::Decision)
         })
     }
@@ -87,6 +93,8 @@ fn blank(kind: EventKind) -> Event {
         term: None,
         reason: String::new(),
         evidence: Vec::new(),
+        cause: None,
+        outage_us: None,
     }
 }
 
@@ -132,6 +140,11 @@ impl History {
             let _ = disk.try_send(event);
         }
         self.past.news.notify_waiters();
+    }
+
+    /// Ends when something has happened.
+    pub(super) fn news(&self) -> Notified<'_> {
+        self.past.news.notified()
     }
 
     /// What is wanted, after the wait that is wanted.
@@ -282,6 +295,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use vipdrift_core::{Cause, Takeover};
+
     use super::*;
 
     fn files(folder: &std::path::Path) -> Vec<File> {
@@ -362,6 +377,7 @@ mod tests {
             term: 3,
             reason: "nobody holds it".into(),
             evidence: vec![],
+            takeover: Some(Takeover { cause: Cause::Silent, outage: Some(Duration::from_micros(11_300)) }),
         };
         history.add(note("one"));
         history.add(News::decision("web", &decision, vec!["asked".into()]));

@@ -6,6 +6,7 @@ mod frames;
 mod heart;
 mod history;
 mod inquiry;
+mod page;
 mod services;
 mod slow;
 mod status;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
-use vipdrift_core::{Node, Start, Timestamp};
+use vipdrift_core::{Node, Note, Start, Timestamp};
 use vipdrift_platform::descriptor::Number;
 use vipdrift_platform::endpoint::Listener;
 use vipdrift_platform::pipe::MessagePipe;
@@ -25,6 +26,7 @@ use vipdrift_platform::{clock, process};
 
 use self::degraded::Grants;
 use self::heart::{Heart, HeartParts};
+use self::history::News;
 use self::services::Services;
 use self::slow::SlowParts;
 use self::wires::Wires;
@@ -64,6 +66,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let answers_within = wires.attend(&resolved);
     let means = wires.arp.means();
     let control = Listener::from(process::inherited(setup.descriptors.control).map_err(text)?);
+    let page = setup.descriptors.page.map(process::inherited).transpose().map_err(text)?;
+    let page = page.map(std::net::TcpListener::from);
     let runner = setup.descriptors.runner.map(process::inherited).transpose().map_err(text)?;
     let state = setup.descriptors.state.map(process::inherited).transpose().map_err(text)?;
     let events: Vec<_> = setup.descriptors.events.clone();
@@ -85,6 +89,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let pulse = Arc::new(AtomicU64::new(0));
     let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
     let (keep, to_keep) = tokio::sync::mpsc::channel(history::WAITING);
+    let stirred = Arc::new(tokio::sync::Notify::new());
     let slow = SlowParts {
         events,
         news: heard,
@@ -94,6 +99,8 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         life_number: life.number,
         ordered: life.ordered.unwrap_or_default(),
         resolved: resolved.clone(),
+        page: setup.page,
+        secrets: setup.secrets.clone(),
         cluster: config.cluster.name.clone(),
         state: state.map(std::fs::File::from),
         log: log.clone(),
@@ -101,8 +108,9 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         wake: Arc::clone(&wake),
         pulse: Arc::clone(&pulse),
         grants: grants.shared(),
+        stirred: Arc::clone(&stirred),
     };
-    slow::start(slow, control)?;
+    slow::start(slow, control, page)?;
     grants.filter();
     if let Some(means) = means {
         log.info(format_args!("ARP and Neighbor Discovery go through {means}"));
@@ -113,6 +121,15 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
 
     let resumed = life.resumed.is_some();
     let services = runner.map(|pipe| Services::new(pipe.into(), &resolved.checks, resumed, now()));
+    if !resumed {
+        let text = if life.number > 1 {
+            "the brain has been started afresh".to_owned()
+        } else {
+            // Without "shutting down" before it, the daemon before has been killed, or the machine has died.
+            format!("the daemon has started: vipdrift {}", env!("CARGO_PKG_VERSION"))
+        };
+        let _ = news.try_send(News::note(&Note { warning: false, text }, &[]));
+    }
     let drained = life.resumed.as_ref().map_or(&life.drained, |carry| &carry.drained).clone();
     let start = match life.resumed {
         Some(carry) => Start::Resumed(carry),
@@ -152,6 +169,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         scribe,
         services,
         news,
+        stirred,
         keep,
         drained,
     };

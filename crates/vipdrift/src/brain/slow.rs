@@ -1,11 +1,14 @@
 //! The second thread: control API and everything else that may take its time.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -19,8 +22,9 @@ use vipdrift_platform::poll::Wake;
 use super::degraded::Shared;
 use super::heart::{Ask, HeartReport};
 use super::history::{History, News};
+use super::page::{self, Page};
 use super::status::{self, WallClock};
-use crate::config::{Resolved, nearest};
+use crate::config::{Resolved, Secrets, nearest};
 use crate::log::Log;
 use crate::state;
 
@@ -43,6 +47,9 @@ pub(super) struct SlowParts {
     /// What an operator had ordered that this brain begins with; empty: nothing.
     pub(super) ordered: String,
     pub(super) resolved: Resolved,
+    /// Where the page is served, or why it is not.
+    pub(super) page: String,
+    pub(super) secrets: Secrets,
     pub(super) cluster: String,
     pub(super) state: Option<File>,
     pub(super) events: Vec<File>,
@@ -53,24 +60,26 @@ pub(super) struct SlowParts {
     pub(super) wake: Arc<Wake>,
     pub(super) pulse: Arc<AtomicU64>,
     pub(super) grants: Arc<Shared>,
+    /// Woken when a peer says something new.
+    pub(super) stirred: Arc<Notify>,
 }
 
 /// Starts the thread.
 ///
 /// # Errors
 /// No thread, or no descriptors.
-pub(super) fn start(parts: SlowParts, control: Listener) -> Result<(), String> {
+pub(super) fn start(parts: SlowParts, control: Listener, page: Option<TcpListener>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
         .map_err(|error| format!("cannot make a runtime: {error}"))?;
     let thread = std::thread::Builder::new().name("slow".into()).stack_size(STACK);
-    let body = move || runtime.block_on(run(parts, control));
+    let body = move || runtime.block_on(run(parts, control, page));
     thread.spawn(body).map(drop).map_err(|error| format!("cannot make a thread: {error}"))
 }
 
-async fn run(mut parts: SlowParts, control: Listener) {
+async fn run(mut parts: SlowParts, control: Listener, page: Option<TcpListener>) {
     let log = parts.log.clone();
     let pulse = Arc::clone(&parts.pulse);
     let state = parts.state.take();
@@ -97,6 +106,15 @@ async fn run(mut parts: SlowParts, control: Listener) {
         }
     });
     let handler = Arc::new(Control(Arc::clone(&inner)));
+    if let Some(listener) = page {
+        match page::Accepts::new(listener) {
+            Ok(accepts) => {
+                let page = Page::new(Arc::clone(&handler), accepts.are_local());
+                drop(tokio::spawn(serve(accepts, Arc::new(page))));
+            }
+            Err(error) => log.warning(format_args!("no page: {error}")),
+        }
+    }
     match Accepts::new(control) {
         Ok(accepts) => drop(tokio::spawn(serve(Connections(accepts), handler))),
         Err(error) => log.warning(format_args!("no control API: {error}")),
@@ -127,7 +145,34 @@ impl Accept for Connections {
 }
 
 /// Answers the control API.
-struct Control(Arc<Inner>);
+pub(super) struct Control(Arc<Inner>);
+
+impl Control {
+    /// A fresh report of the heart.
+    pub(super) async fn report(&self) -> Result<HeartReport, Failure> {
+        self.0.report().await
+    }
+
+    /// What the report means.
+    pub(super) fn status(&self, report: &HeartReport) -> Status {
+        status::of(&self.0.parts, report, &self.0.clock)
+    }
+
+    /// What has happened.
+    pub(super) fn history(&self) -> &History {
+        &self.0.history
+    }
+
+    /// Ends when a peer says something new.
+    pub(super) fn stirred(&self) -> Notified<'_> {
+        self.0.parts.stirred.notified()
+    }
+
+    /// Whether this is the token of the page; `None`: there is none.
+    pub(super) fn is_token(&self, text: &str) -> Option<bool> {
+        self.0.parts.secrets.is_token(text)
+    }
+}
 
 /// What it answers from.
 struct Inner {

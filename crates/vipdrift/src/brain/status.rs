@@ -15,6 +15,7 @@ use vipdrift_wire::heartbeat::Health;
 use super::heart::HeartReport;
 use super::now;
 use super::slow::SlowParts;
+use crate::histogram::Histogram;
 
 /// Turns moments since boot into wall-clock time. The wall clock may be set at any time, and is only ever shown.
 #[derive(Debug)]
@@ -76,9 +77,20 @@ pub(super) fn of(parts: &SlowParts, report: &HeartReport, clock: &WallClock) -> 
             system_call_filter: parts.grants.filter(),
             lease: report.lease.clone(),
             pace: pace(snapshot.late_often, parts),
-            lateness: report.lateness,
+            lateness: lateness(&report.late),
+            page: parts.page.clone(),
         },
         counters: counters(parts, report),
+    }
+}
+
+fn lateness(late: &Histogram) -> control::Lateness {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    control::Lateness {
+        wakeups: late.count(),
+        p50_us: micros(late.quantile(500)),
+        p999_us: micros(late.quantile(999)),
+        max_us: micros(late.max()),
     }
 }
 

@@ -3,12 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use vipdrift_control::{
     Client, ClientError, DrillRequest, NodeRequest, RestartRequest, Status, SwitchoverRequest,
 };
 
-use super::{NOT_DONE, UNREACHABLE, Where, config_file, fail, refused, text};
+use super::{NOT_DONE, UNREACHABLE, Where, config_file, fail, harmless, refused, text};
 use crate::config::{self, plain};
+
+/// What was said, for a terminal.
+pub(super) fn safe<T: Serialize + DeserializeOwned>(said: &T) -> Result<T, ClientError> {
+    harmless::of(said).map_err(ClientError::Broken)
+}
 
 /// For answers that cost nothing.
 pub(super) const QUICK: Duration = Duration::from_secs(5);
@@ -27,7 +34,7 @@ pub(super) fn status(place: &Where, json: bool) -> u8 {
         let shown = if json {
             serde_json::to_string(&status).map_err(|error| ClientError::Broken(error.to_string()))? + "\n"
         } else {
-            text::status(&status)
+            text::status(&safe(&status)?)
         };
         Ok(shown)
     })
@@ -35,7 +42,7 @@ pub(super) fn status(place: &Where, json: bool) -> u8 {
 
 pub(super) fn switchover(place: &Where, group: String, to: Option<String>) -> u8 {
     let request = SwitchoverRequest { group, to };
-    with(place, MOVE, async |client| Ok(client.switchover(&request).await? + "\n"))
+    with(place, MOVE, async |client| Ok(harmless::text(&client.switchover(&request).await?) + "\n"))
 }
 
 /// There and back, as this takes.
@@ -49,18 +56,18 @@ pub(super) fn drill(place: &Where, group: String, to: Option<String>, stay: Dura
                 .map(|text| text + "\n")
                 .map_err(|error| ClientError::Broken(error.to_string()));
         }
-        Ok(text::drill(&drill))
+        Ok(text::drill(&safe(&drill)?))
     })
 }
 
 pub(super) fn drain(place: &Where, node: Option<String>, group: Option<String>) -> u8 {
     let request = NodeRequest { node, group };
-    with(place, MOVE, async |client| Ok(client.drain(&request).await? + "\n"))
+    with(place, MOVE, async |client| Ok(harmless::text(&client.drain(&request).await?) + "\n"))
 }
 
 pub(super) fn undrain(place: &Where, node: Option<String>, group: Option<String>) -> u8 {
     let request = NodeRequest { node, group };
-    with(place, MOVE, async |client| Ok(client.undrain(&request).await? + "\n"))
+    with(place, MOVE, async |client| Ok(harmless::text(&client.undrain(&request).await?) + "\n"))
 }
 
 pub(super) fn reload(place: &Where) -> u8 {
@@ -69,7 +76,7 @@ pub(super) fn reload(place: &Where) -> u8 {
         let changes = client.reload().await?;
         let after = wait_for_successor(client, &before, SUCCESSION).await?;
         was_carried_out("reload", &after)?;
-        Ok(format!("reloaded: {changes}\n"))
+        Ok(format!("reloaded: {}\n", harmless::text(&changes)))
     })
 }
 
@@ -80,7 +87,7 @@ pub(super) fn restart(place: &Where, keep: Option<Duration>) -> u8 {
         let changes = client.restart(&RestartRequest { keep_ms }).await?;
         let after = wait_for_successor(client, &before, SUCCESSION + keep.unwrap_or_default()).await?;
         was_carried_out("restart", &after)?;
-        Ok(format!("version {} runs: {changes}\n", after.version))
+        Ok(harmless::text(&format!("version {} runs: {changes}", after.version)) + "\n")
     })
 }
 
@@ -143,7 +150,7 @@ pub(super) fn failed(socket: &Path, error: &ClientError) -> u8 {
         ClientError::Timeout(_) => {
             fail(UNREACHABLE, &format!("the daemon on {} gave {error}", socket.display()))
         }
-        error => fail(NOT_DONE, &error.to_string()),
+        error => fail(NOT_DONE, &harmless::text(&error.to_string())),
     }
 }
 

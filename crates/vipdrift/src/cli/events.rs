@@ -69,7 +69,9 @@ pub(super) fn why(place: &Where, group: &str, last: usize, json: bool) -> u8 {
         }
         let status = client.status().await?;
         let now = status.groups.iter().find(|known| known.name == group);
-        Ok(explain(&status.node, now, decisions))
+        let now = now.map(daemon::safe).transpose()?;
+        let decisions = decisions.iter().map(daemon::safe).collect::<Result<Vec<_>, _>>()?;
+        Ok(explain(&super::harmless::text(&status.node), now.as_ref(), &decisions))
     })
 }
 
@@ -105,8 +107,20 @@ fn explain(node: &str, now: Option<&Group>, decisions: &[Event]) -> String {
         for evidence in &event.evidence {
             let _ = writeln!(out, "    {evidence}");
         }
+        if let Some(outage) = event.outage_us {
+            let _ = writeln!(out, "    without a holder for {} ms, as seen from here", millis(outage));
+        }
     }
     out
+}
+
+/// Microseconds as milliseconds with a decimal, from 100 ms on without.
+fn millis(micros: u64) -> String {
+    if micros < 100_000 {
+        format!("{}.{}", micros / 1000, micros % 1000 / 100)
+    } else {
+        (micros / 1000).to_string()
+    }
 }
 
 /// An event in a line.
@@ -132,7 +146,7 @@ fn print(events: &[Event], json: bool) -> Result<bool, ClientError> {
         let line = if json {
             serde_json::to_string(event).map_err(|error| ClientError::Broken(error.to_string()))?
         } else {
-            line(event)
+            line(&daemon::safe(event)?)
         };
         out += &line;
         out.push('\n');
@@ -165,6 +179,8 @@ mod tests {
             term: Some(3),
             reason: "bravo silent, 192.0.2.100 not answered".into(),
             evidence: vec!["192.0.2.100 asked for 3 times in 6.1 ms, no answer".into()],
+            cause: Some("silent".into()),
+            outage_us: Some(11_320),
         }
     }
 
@@ -188,6 +204,7 @@ The last decisions on alpha, the latest first:
 
 2026-01-01T00:00:00.123Z web: standby -> active, term 3: bravo silent, 192.0.2.100 not answered
     192.0.2.100 asked for 3 times in 6.1 ms, no answer
+    without a holder for 11.3 ms, as seen from here
 ";
         assert_eq!(explain("alpha", Some(&now), &[event(1)]), expected);
         let elsewhere = Group { active_node: None, role: GroupRole::Fault, ..now };

@@ -6,9 +6,11 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
 
 use super::{Cli, DONE, NOT_DONE, fail};
 use crate::config::plain;
+use crate::config::reference::TABLES;
 
 pub(super) fn completions(shell: Shell) -> u8 {
     let mut script = Vec::new();
@@ -33,8 +35,37 @@ pub(super) fn man(folder: Option<&Path>) -> u8 {
 fn write_all(folder: &Path) -> io::Result<usize> {
     std::fs::create_dir_all(folder)?;
     clap_mangen::generate_to(Cli::command(), folder)?;
+    std::fs::write(folder.join("vipdrift.toml.5"), configuration().render())?;
     let shown = |command: &&clap::Command| !command.is_hide_set();
-    Ok(1 + Cli::command().get_subcommands().filter(shown).count())
+    Ok(2 + Cli::command().get_subcommands().filter(shown).count())
+}
+
+/// The page about the configuration file (man-pages(7)).
+fn configuration() -> Roff {
+    let mut page = Roff::new();
+    page.control("TH", ["vipdrift.toml", "5", "", concat!("vipdrift ", env!("CARGO_PKG_VERSION"))]);
+    page.control("SH", ["NAME"]);
+    page.text([roman("vipdrift.toml - configuration of vipdrift(1)")]);
+    page.control("SH", ["DESCRIPTION"]);
+    page.text([roman(format!(
+        "A TOML file, {} unless --config says otherwise, the same on every node. Unknown keys, impossible values and contradictions are \
+         errors. Durations are text with a unit, such as \"500ms\". vipdrift check looks at it without changing anything, and \
+         vipdrift reload puts it in force, all of it or nothing.",
+        crate::place::CONFIG
+    ))]);
+    for table in &TABLES {
+        page.control("SH", [table.title]);
+        page.text([roman(table.about)]);
+        for key in table.keys {
+            page.control("TP", []);
+            page.text([bold(key.names.join(", "))]);
+            let plain = |text: &str| text.replace('`', "");
+            page.text([roman(format!("{} [{}]", plain(key.meaning), plain(&key.default.words())))]);
+        }
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text([bold("vipdrift"), roman("(1)")]);
+    page
 }
 
 fn page(command: clap::Command) -> io::Result<Vec<u8>> {

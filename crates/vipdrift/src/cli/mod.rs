@@ -4,6 +4,7 @@
 mod check;
 mod daemon;
 mod events;
+mod harmless;
 mod key;
 mod manual;
 mod replay;
@@ -143,6 +144,17 @@ enum Command {
         keep: Option<std::time::Duration>,
         #[command(flatten)]
         place: Where,
+    },
+    /// Take off the VIPs that a daemon which runs no more has left on this machine
+    #[command(after_help = "Example:\n  vipdrift release\n\n\
+                            For the service manager, after the daemon has ended in whatever way (ExecStopPost). Refused while it \
+                            runs: `systemctl stop vipdrift` releases, and `vipdrift drain` does for maintenance.")]
+    Release {
+        #[command(flatten)]
+        place: Where,
+        /// Which node this is, instead of finding out by its addresses
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
     },
     /// Put a journal through the decisions once more: what was decided, why, and whether it comes out the same
     #[command(after_help = "Examples:\n  vipdrift replay /var/lib/vipdrift/journal\n  \
@@ -325,6 +337,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Man { out } => manual::man(out.as_deref()),
         Command::Reload(place) => daemon::reload(&place),
         Command::Restart { keep, place } => daemon::restart(&place, keep),
+        Command::Release { place, node } => release(place, node),
         Command::Selftest(args) => selftest::run(&args),
         Command::SelftestHold { interface, address } => selftest::hold(interface, address),
         Command::Replay(args) => replay::run(&args),
@@ -382,9 +395,37 @@ fn run(args: Run) -> u8 {
     match keeper::run(&options) {
         Ok(true) => DONE,
         Ok(false) => fail(NOT_DONE, "not every VIP could be released; see the log above"),
-        Err(NotStarted::Refused(why)) => refused(&why),
-        Err(error @ NotStarted::Usage(_)) => fail(USAGE, &error.to_string()),
-        Err(error @ NotStarted::Machine(_)) => fail(NOT_DONE, &error.to_string()),
+        Err(why) => not_started(&why),
+    }
+}
+
+fn not_started(why: &NotStarted) -> u8 {
+    match why {
+        NotStarted::Refused(why) => refused(why),
+        NotStarted::Usage(_) => fail(USAGE, &why.to_string()),
+        NotStarted::Machine(_) => fail(NOT_DONE, &why.to_string()),
+    }
+}
+
+fn release(place: Where, node: Option<String>) -> u8 {
+    let options = keeper::Options {
+        config: config_file(place.config),
+        node,
+        socket: place.socket,
+        state_folder: place::state(),
+        succession: None,
+    };
+    match keeper::release(&options) {
+        Ok(released) if released.is_empty() => {
+            println!("nothing to release");
+            DONE
+        }
+        Ok(released) => {
+            let names: Vec<_> = released.iter().map(ToString::to_string).collect();
+            println!("released: {}", names.join(", "));
+            DONE
+        }
+        Err(why) => not_started(&why),
     }
 }
 

@@ -263,6 +263,7 @@ mod tests {
                 lease: granted(),
                 pace: "kept".into(),
                 lateness: Lateness::default(),
+                page: "off".into(),
             },
             counters: Counters {
                 datagrams_rejected: [("bad_mac".to_owned(), 7)].into(),

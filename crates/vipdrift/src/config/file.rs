@@ -1,6 +1,6 @@
 //! The file's own model: what is written in it, each value checked by itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -121,8 +121,10 @@ pub(crate) enum Prefer {
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     pub(crate) socket: PathBuf,
-    /// Read and checked; no version serves it yet.
+    /// Where the page is served.
     pub(crate) http: Option<SocketAddr>,
+    /// Whoever has it may move groups from the page.
+    pub(crate) token: Option<KeySource>,
 }
 
 /// Reads the text; what is wrong is added to `problems`. `None` when too much is missing to look any further.
@@ -172,7 +174,7 @@ pub(crate) fn read(text: &str, problems: &Problems) -> Option<Config> {
     }
     let control = match root.table("control", "[control]") {
         Some(section) => control(&section),
-        None => Control { socket: super::DEFAULT_SOCKET.into(), http: None },
+        None => Control { socket: super::DEFAULT_SOCKET.into(), http: Some(DEFAULT_HTTP), token: None },
     };
     root.finish();
     Some(Config {
@@ -396,10 +398,12 @@ fn control(section: &Section<'_>) -> Control {
             .map(Some)
             .map_err(|_| "expected address:port, for example \"127.0.0.1:5799\", or \"off\"".to_owned()),
     });
+    let token = section.get("token_file").is_some().then(|| file(section, "token_file")).flatten();
     section.finish();
     Control {
         socket: socket.map_or_else(|| super::DEFAULT_SOCKET.into(), Spanned::into_inner),
-        http: http.and_then(Spanned::into_inner),
+        http: http.map_or(Some(DEFAULT_HTTP), Spanned::into_inner),
+        token: token.map(KeySource::File),
     }
 }
 
@@ -456,6 +460,9 @@ fn in_range(
     read.map_or(default, Spanned::into_inner)
 }
 
+/// Where the page is served unless the configuration says otherwise.
+pub(crate) const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5799);
+
 /// Shortest key: 128 bits.
 pub(crate) const KEY_BYTES: usize = 16;
 
@@ -488,6 +495,12 @@ fn key_if_any(section: &Section<'_>) -> Option<KeySource> {
     key(section, "previous_key", "previous_key_file", false)
 }
 
+fn file(section: &Section<'_>, key: &'static str) -> Option<Spanned<PathBuf>> {
+    section.parsed(key, |text| {
+        if text.is_empty() { Err("the path of a file is expected".into()) } else { Ok(PathBuf::from(text)) }
+    })
+}
+
 fn key(section: &Section<'_>, inline: &'static str, file: &'static str, required: bool) -> Option<KeySource> {
     let has_inline = section.get(inline).is_some();
     let has_file = section.get(file).is_some();
@@ -505,15 +518,7 @@ fn key(section: &Section<'_>, inline: &'static str, file: &'static str, required
             None
         }
         (true, false) => section.parsed(inline, hex_key).map(KeySource::Inline),
-        (false, true) => section
-            .parsed(file, |text| {
-                if text.is_empty() {
-                    Err("the path of a file is expected".into())
-                } else {
-                    Ok(PathBuf::from(text))
-                }
-            })
-            .map(KeySource::File),
+        (false, true) => self::file(section, file).map(KeySource::File),
         (false, false) => {
             if required {
                 section.missing(

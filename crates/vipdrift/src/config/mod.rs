@@ -12,6 +12,7 @@
 //! | `[cluster] user` | `"vipdrift"` | user that the brain becomes when started as root; `nobody` if there is none of that name. Members of the group of that name may use the control socket |
 //! | `[cluster] journal` | `"off"` | folder of the journal: everything that the core of each node hears and decides |
 //! | `[cluster] journal_limit` | `"64MiB"` | what the journal of a node may take on the disk, 4 MiB or more |
+//! | `[control] token_file` | none | file with a token, as `vipdrift key` makes one: whoever has it may drain nodes and move groups from the page |
 //! | `[[group]] as_source` | `false` | the kernel may choose the VIP as source address of new connections |
 //!
 //! `prefer` names the first nodes of the order; nodes that it leaves out follow as they stand in the file, so every node
@@ -26,6 +27,7 @@ mod keys;
 mod outline;
 mod placement;
 mod problem;
+pub(crate) mod reference;
 mod resolve;
 mod section;
 mod service;
@@ -37,8 +39,9 @@ mod tests;
 use std::path::Path;
 
 pub(crate) use file::Config;
+pub(crate) use file::KeySource;
 #[cfg(feature = "fuzzing")]
-pub(crate) use file::{KeySource, hex_key};
+pub(crate) use file::hex_key;
 pub(crate) use keys::Secrets;
 pub(crate) use vipdrift_platform::error::plain;
 

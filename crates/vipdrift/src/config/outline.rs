@@ -15,12 +15,12 @@ use super::service::{CheckEntry, Hooks};
 mod tests;
 
 /// The outline of everything in `config` that the nodes have to agree on: without comments, layout, keys, the control
-/// socket, the user and the journal, which are matters of the machine. The order of the groups means nothing.
+/// socket, the page, the user and the journal, which are matters of the machine. The order of the groups means nothing.
 ///
 /// Paths are the words that lead to a key in the file. Every field of the file's model is named here, so that a new key
 /// cannot be forgotten.
 pub(crate) fn of(config: &Config) -> Outline {
-    let Config { cluster, nodes, groups, control: Control { socket: _, http: _ } } = config;
+    let Config { cluster, nodes, groups, control: Control { socket: _, http: _, token: _ } } = config;
     let mut out = Settings(Vec::new());
     out.cluster(cluster);
     let order: Vec<_> = nodes.iter().map(|node| node.name.get_ref()).collect();

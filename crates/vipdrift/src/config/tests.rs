@@ -529,3 +529,31 @@ fn more_checks_than_anybody_can_look_at_are_refused() {
     let said = refusal(&with(1001));
     assert!(said.contains("1001 checks are too many") && said.contains("at most 1000"), "{said}");
 }
+
+/// What people copy: the examples, and each whole file that a document shows.
+#[test]
+fn what_the_documents_show_is_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = |name: &str| {
+        let entries = std::fs::read_dir(root.join(name)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let files = [folder("docs"), folder("docs/examples"), vec![root.join("README.md")]].concat();
+    let mut seen = 0;
+    for file in files {
+        let name = file.display().to_string();
+        let Some(kind) = file.extension().filter(|_| file.is_file()) else { continue };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let whole: Vec<&str> = if kind == "toml" {
+            vec![&text]
+        } else {
+            let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+            blocks.filter(|block| block.contains("[[node]]") && block.contains("[[group]]")).collect()
+        };
+        for block in whole {
+            seen += 1;
+            parse(&name, block).unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+    assert!(seen >= 6, "{seen}");
+}

@@ -4,7 +4,8 @@ mod report;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,9 +76,12 @@ fn demo(args: &DemoArgs) -> Result<Report, TrialError> {
 
     let (log, lines) = mpsc::channel::<(String, String)>();
     let live = !args.json;
+    // What nodes do while everything is taken down is no part of it.
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
     let printer = thread::spawn(move || {
         for (node, line) in lines {
-            if live && report::is_decision(&line) {
+            if live && !ended.load(Ordering::Relaxed) && report::is_decision(&line) {
                 // A closed terminal ends the view, not the demo.
                 let _ = writeln!(
                     std::io::stdout(),
@@ -113,6 +117,7 @@ fn demo(args: &DemoArgs) -> Result<Report, TrialError> {
         report.add(fault, &outcomes);
         say(&format!("  {}", report.last_line()));
     }
+    over.store(true, Ordering::Relaxed);
     drop(client);
     drop(cluster);
     // The printer ends with the last daemon's output.

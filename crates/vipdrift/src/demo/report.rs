@@ -99,7 +99,8 @@ impl Report {
         let Some(row) = self.faults.last() else { return String::new() };
         let moved =
             row.moved_to.as_ref().map_or_else(|| "no move".to_owned(), |node| format!("now on {node}"));
-        format!("outage {:.1} ms, {} probes lost, {moved}", row.outage_ms, row.lost_probes)
+        let probes = if row.lost_probes == 1 { "probe" } else { "probes" };
+        format!("outage {:.1} ms, {} {probes} lost, {moved}", row.outage_ms, row.lost_probes)
     }
 
     pub(super) fn table(&self) -> String {
@@ -147,14 +148,14 @@ impl Report {
     pub(super) fn verdict(&self, took: Duration) -> String {
         let late: usize = self.faults.iter().map(|row| row.client_late_runs).sum();
         let late = if late > 0 {
-            format!(" In {late} runs the client itself was late by more than 5 ms: a busy machine.")
+            format!("\nThe client itself was late by more than 5 ms in {late} of the runs: a busy machine.")
         } else {
             String::new()
         };
         let good = self.faults.iter().filter(|row| row.ok).count();
         format!(
-            "{good} of {} faults as they should be, in {} s. Outage: from the last answer that the client got to the \
-             next.{late}",
+            "{good} of {} faults as they should be, in {} s.\n\
+             Outage: from the last answer that the client got to the next.{late}",
             self.faults.len(),
             took.as_secs()
         )

@@ -327,7 +327,7 @@ impl Replay<'_> {
 }
 
 fn item(names: &Names<'_>, decision: &Decision) -> Item {
-    let Decision { group, from, to, term, reason, evidence } = decision;
+    let Decision { group, from, to, term, reason, evidence, takeover: _ } = decision;
     Item::Decision {
         group: names.group(*group).to_owned(),
         from: role(*from),
@@ -341,7 +341,7 @@ fn item(names: &Names<'_>, decision: &Decision) -> Item {
 /// What a core said, in a line.
 fn spell(names: &Names<'_>, said: &Said) -> String {
     match said {
-        Said::Decision(Decision { group, from, to, term, reason, evidence }) => {
+        Said::Decision(Decision { group, from, to, term, reason, evidence, takeover: _ }) => {
             let change = |from: RoleName, to: RoleName| format!("{} -> {}", role(from), role(to));
             let mut line = format!("{}: {}, term {term}: {reason}", names.group(*group), change(*from, *to));
             if !evidence.is_empty() {

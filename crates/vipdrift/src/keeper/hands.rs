@@ -271,7 +271,7 @@ impl Hands {
             self.begin_renewal(now);
         }
         if self.renew_at.is_some_and(|at| now >= at) {
-            self.renew(now);
+            messages.extend(self.renew(now));
         }
         if self.paused_until.is_none() {
             self.step();
@@ -351,11 +351,12 @@ impl Hands {
         self.renew_at = Some(now);
     }
 
-    /// One batch of it.
-    fn renew(&mut self, now: Timestamp) {
+    /// One batch of it. Says when it was the last.
+    fn renew(&mut self, now: Timestamp) -> Option<ToBrain> {
         self.renew_at = None;
         if !self.lease.allowed(now) {
-            return self.renewing.clear();
+            self.renewing.clear();
+            return None;
         }
         let count = self.renewing.len().min(self.lease.batch());
         // One that is only where it does not belong is not to be there for longer, nor one that is not wanted any more.
@@ -377,9 +378,11 @@ impl Hands {
         }
         if self.renewing.is_empty() {
             self.lease.took(*took, *all);
-        } else {
-            self.renew_at = Some(now + self.lease.pause(all.div_ceil(self.lease.batch())));
+            let lifetime = self.lease.lifetime();
+            return (*all > 0).then_some(ToBrain::Renewed { vips: *all, lifetime });
         }
+        self.renew_at = Some(now + self.lease.pause(all.div_ceil(self.lease.batch())));
+        None
     }
 
     fn step(&mut self) {

@@ -16,7 +16,8 @@ mod succession;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,6 +118,38 @@ pub(crate) fn run(options: &Options) -> Result<bool, NotStarted> {
     Ok(released)
 }
 
+/// Takes off what a daemon that runs no more has left. Answers what was there.
+///
+/// # Errors
+/// [`NotStarted`]: the configuration is refused, a daemon runs, or a VIP could not be taken off.
+pub(crate) fn release(options: &Options) -> Result<Vec<IpAddr>, NotStarted> {
+    let loaded = config::load(&options.config)?;
+    let config = &loaded.config;
+    let socket = options.socket.as_ref().unwrap_or(&config.control.socket);
+    let mut kernel = Kernel::open().map_err(|error| machine(error.to_string(), PRIVILEGES))?;
+    let name = own_name(config, options.node.as_deref(), &mut kernel)?;
+    drop(kernel);
+    let resolved = Resolved::new(config, &name)
+        .ok_or_else(|| machine(format!("there is no node `{name}`"), "name one with --node"))?;
+    // Who has them is the one that may release. Held until it is done: no daemon begins meanwhile.
+    let _sockets = open_sockets(&resolved, socket, None).map_err(|error| {
+        if !error.in_use {
+            return NotStarted::from(error);
+        }
+        machine(format!("a daemon runs here: {}", error.what), "stop it, and it releases what it holds")
+    })?;
+    let cannot = |error: String| machine(format!("cannot look at the addresses: {error}"), PRIVILEGES);
+    let (network, survey) = Network::open(&resolved, Duration::ZERO).map_err(cannot)?;
+    let held: Vec<IpAddr> = survey.held.iter().map(|vip| network.address(*vip)).collect();
+    drop(network);
+    let log = Log::start(&config.cluster.name, &name).map_err(|error| {
+        machine(format!("cannot make a thread: {error}"), "raise the limit of processes (ulimit -u)")
+    })?;
+    let released = release_leftovers(&resolved, &log);
+    log.flush();
+    released.map(|_| held)
+}
+
 /// Takes over from an earlier program in this process: with the configuration as it is now, or, if that cannot be put in force
 /// after all, with the one that was.
 fn succeed(options: &Options, left: Number) -> Result<Parts, NotStarted> {
@@ -201,6 +234,7 @@ fn prepare(
         ));
         Drained::default()
     });
+    let page = open_page(config.control.http, &mut sockets, &log);
     if let Some(journal) = &config.cluster.journal
         && let Err(error) = sockets.open_journal(&journal.folder, &name)
     {
@@ -237,6 +271,7 @@ fn prepare(
         keeper_pid: std::process::id(),
         keeper_real_time,
         lease: lifetimes.known(),
+        page,
         account,
         descriptors: sockets.descriptors(),
     };
@@ -252,9 +287,6 @@ fn prepare(
         resolved.groups.len(),
         resolved.vips.len()
     ));
-    if config.control.http.is_some() {
-        log.warning("[control] http is set, but the page and the HTTP port are not served by this version");
-    }
     let mut lease = Lease::new(resolved.lease, resolved.heartbeat, now());
     if left.as_ref().is_some_and(|left| left.extended) {
         lease.restore(now());
@@ -288,6 +320,24 @@ fn open_sockets(resolved: &Resolved, control: &Path, group: Option<u32>) -> Resu
         match Sockets::open(resolved, control, group) {
             Err(error) if error.in_use && now().since(begun) < ORPHAN => std::thread::sleep(ORPHAN / 20),
             other => return other,
+        }
+    }
+}
+
+/// Listens for the page. Answers its address, or why there is none: no reason to hold no VIPs.
+fn open_page(at: Option<SocketAddr>, sockets: &mut Sockets, log: &Log) -> String {
+    let Some(at) = at else { return "off".to_owned() };
+    match sockets.open_page(at) {
+        Ok(()) => format!("http://{at}/"),
+        Err(error) => {
+            let why = match error.kind() {
+                io::ErrorKind::AddrInUse => format!("{at} is in use by another program"),
+                _ => format!("cannot listen on {at}: {}", config::plain(&error)),
+            };
+            log.warning(format_args!(
+                "no page and no metrics: {why}; set `http` in [control] to another address or \"off\", then reload"
+            ));
+            why
         }
     }
 }

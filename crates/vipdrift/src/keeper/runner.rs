@@ -165,9 +165,11 @@ fn setup(config: &Config, resolved: &Resolved, names: &Names, log: &Log) -> Runn
             log.about(&named.group, true, text);
         }
     }
-    for hooks in groups.iter().filter_map(|group| group.hooks.as_ref()) {
-        if let Some(Err(why)) = &hooks.active {
-            log.warning(format_args!("hooks cannot be run: {why}"));
+    for group in &groups {
+        // What keeps one from being run keeps all of the group's from it.
+        let why = group.hooks.as_ref().and_then(HookSet::impossible);
+        if let Some(why) = why {
+            log.about(&group.group, true, format_args!("{}: hooks cannot be run: {why}", group.group));
         }
     }
     let mut setup = RunnerSetup {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use vipdrift_core::{Drained, Path as HeartbeatPath};
@@ -13,7 +13,7 @@ use vipdrift_platform::file::{Access, make_folder, open_or_make};
 use vipdrift_platform::frames::{FrameKind, FrameSocket};
 use vipdrift_platform::pipe::MessagePipe;
 pub(crate) use vipdrift_platform::privileges::REMEDY as PRIVILEGES;
-use vipdrift_platform::{datagrams, echo, frames};
+use vipdrift_platform::{datagrams, echo, frames, tcp};
 
 use crate::config::{Resolved, plain};
 use crate::journal;
@@ -48,6 +48,7 @@ pub(crate) struct Sockets {
     echo_v6: Option<EchoSocket>,
     control: Listener,
     control_path: PathBuf,
+    page: Option<TcpListener>,
     state: Option<File>,
     events: Vec<File>,
     journal: Vec<File>,
@@ -87,6 +88,7 @@ impl Sockets {
             echo_v6,
             control: listener,
             control_path: control.to_owned(),
+            page: None,
             state: None,
             events: Vec::new(),
             journal: Vec::new(),
@@ -113,6 +115,15 @@ impl Sockets {
         Ok(state::read(&content))
     }
 
+    /// Listens where the page is to be served.
+    ///
+    /// # Errors
+    /// Why there will be no page.
+    pub(crate) fn open_page(&mut self, at: SocketAddr) -> io::Result<()> {
+        self.page = Some(tcp::listen(at)?);
+        Ok(())
+    }
+
     /// Opens the journal files of `node` in `folder`, which is made if it is missing. Only root and its group may look:
     /// whoever reads a journal knows the cluster.
     ///
@@ -132,6 +143,7 @@ impl Sockets {
         all.extend([self.arp.as_descriptor(), self.neighbor.as_descriptor()]);
         all.extend([self.echo_v4.as_descriptor(), self.control.as_descriptor()]);
         all.extend(self.echo_v6.as_ref().map(AsDescriptor::as_descriptor));
+        all.extend(self.page.as_ref().map(AsDescriptor::as_descriptor));
         all.extend(self.runner.as_ref().map(|(brain, _)| brain.as_descriptor()));
         all.extend(self.state.as_ref().map(AsDescriptor::as_descriptor));
         all.extend(self.events.iter().map(AsDescriptor::as_descriptor));
@@ -148,6 +160,7 @@ impl Sockets {
             echo_v4: number(&self.echo_v4),
             echo_v6: self.echo_v6.as_ref().map(number),
             control: number(&self.control),
+            page: self.page.as_ref().map(number),
             runner: self.runner.as_ref().map(|(brain, _)| number(brain)),
             state: self.state.as_ref().map(number),
             events: self.events.iter().map(number).collect(),

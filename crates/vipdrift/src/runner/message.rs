@@ -50,6 +50,16 @@ pub(crate) struct HookSet {
     pub(crate) timeout: Duration,
 }
 
+impl HookSet {
+    /// Why one of them cannot be run, where that is so.
+    pub(crate) fn impossible(&self) -> Option<&str> {
+        [&self.before_active, &self.active, &self.standby, &self.fault, &self.drained]
+            .into_iter()
+            .flatten()
+            .find_map(|hook| hook.as_ref().err().map(String::as_str))
+    }
+}
+
 /// From the brain, and through the same pipe from the keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToRunner {

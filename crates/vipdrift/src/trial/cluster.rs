@@ -34,6 +34,8 @@ pub struct Options {
     pub cluster_lines: String,
     /// Lines added to the group `web`.
     pub web_lines: String,
+    /// Lines added to `[control]`.
+    pub control_lines: String,
     /// The nodes' service is a process of its own, and `web` has a check that watches it.
     pub service: bool,
     /// Daemons are started at once.
@@ -58,6 +60,7 @@ impl Options {
             gateway: true,
             cluster_lines: String::new(),
             web_lines: String::new(),
+            control_lines: "http = \"off\"\n".into(),
             service: false,
             start: true,
             windows: None,
@@ -233,8 +236,11 @@ impl Cluster {
             Self::CALM
         );
         if self.nodes[index].windows.is_none() {
-            text +=
-                &format!("[control]\nsocket = \"{}\"\nhttp = \"off\"\n", self.nodes[index].socket.display());
+            text += &format!(
+                "[control]\nsocket = \"{}\"\n{}",
+                self.nodes[index].socket.display(),
+                o.control_lines
+            );
         }
         text
     }

@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod bounds;
+mod browser;
+mod demo;
 mod doctor;
+mod examples;
 mod held;
 mod identity;
 mod journal;
@@ -12,16 +15,22 @@ mod keep;
 mod load;
 mod logs;
 mod network;
+mod package;
+mod page;
+mod picture;
 mod placement;
 mod real_services;
 mod reload;
 mod selftest;
 mod services;
 mod support;
+mod terminal;
 mod top;
 
 use bounds::*;
+use demo::*;
 use doctor::*;
+use examples::*;
 use held::*;
 use identity::*;
 use journal::*;
@@ -29,6 +38,8 @@ use keep::*;
 use load::*;
 use logs::*;
 use network::*;
+use package::*;
+use page::*;
 use placement::*;
 use real_services::*;
 use reload::*;
@@ -53,6 +64,15 @@ vipdrift_lab::tests![
     foreign_holder_is_waited_for_and_named,
     partition_heals_to_one_holder,
     frozen_node_says_nothing_until_it_has_asked,
+    the_page_tells_what_the_control_socket_tells,
+    the_api_is_as_its_document_says,
+    metrics_are_those_of_prometheus,
+    alert_rules_pass_their_tests,
+    the_stream_tells_as_it_happens,
+    the_page_takes_orders_for_the_token_only,
+    a_port_that_is_taken_keeps_nobody_from_holding,
+    the_page_in_a_browser,
+    the_package_on_two_clean_machines,
     doctor_finds_a_healthy_node_well,
     doctor_names_settings_of_the_kernel_and_of_the_firewall,
     doctor_and_kernel_agree_about_firewalls,
@@ -72,6 +92,7 @@ vipdrift_lab::tests![
     drained_survives_a_restart,
     a_cable_of_one_network_moves_the_groups_of_both,
     groups_that_are_apart_are_never_on_one_node,
+    the_router_example_routes_by_either_machine,
     vips_are_never_source_addresses,
     the_brain_has_no_privileges,
     wrong_key_has_no_effect_and_is_counted,
@@ -107,6 +128,7 @@ vipdrift_lab::tests![
     decisions_are_kept_with_their_evidence_over_a_restart,
     nginx_dies_and_curl_hardly_notices,
     postgresql_dies_and_its_replica_takes_the_vip_and_the_writes,
+    postgresql_of_the_example_is_promoted_before_the_vip_comes,
     check_program_deleted_beside_a_healthy_postgresql_moves_the_vip,
     planned_move_with_psql_in_a_loop_and_in_long_sessions,
     postgresql_dead_everywhere_and_the_holder_keeps_the_vip,
@@ -135,4 +157,5 @@ vipdrift_lab::tests![
     top_names_what_is_wrong,
     top_gives_the_terminal_back_whatever_ends_it,
     top_outlives_the_daemon_and_finds_it_again,
+    the_demo_tells_what_it_does,
 ];

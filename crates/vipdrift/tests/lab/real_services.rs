@@ -17,8 +17,11 @@ use vipdrift_lab::{Host, Process};
 
 use client::{Repeated, Seen};
 use programs::{as_nobody_with, find};
-use stack::{Database, HEALTH, PROMOTE, at_the_vip, kill, psql, start, two};
+use stack::{
+    Database, HEALTH, POSTGRESQL, PROMOTE, PROMOTE_PROGRAM, SQL, at_the_vip, kill, psql, start, two,
+};
 
+use crate::examples::example;
 use crate::services::{command, on, program};
 use crate::support::{PATIENCE, WEB, holder, wait};
 
@@ -114,13 +117,11 @@ fn nothing_is_lost(database: &Database, index: usize, writers: &Repeated) {
     assert!(lost.is_empty(), "confirmed and lost: {lost:?}\n{}", database.describe());
 }
 
-pub(crate) fn postgresql_dies_and_its_replica_takes_the_vip_and_the_writes() {
-    let database = Database::start(&format!("{HEALTH}{PROMOTE}"));
-    let writers = writers(&database);
-    let prober = database.cluster.client.client(&WEB[..1]).unwrap();
-    writers.wait_good(Instant::now(), "");
-
+/// The first node's PostgreSQL is killed: the other has the VIP, writes go on, and none that was confirmed is lost.
+fn primary_dies(database: &Database, writers: &Repeated, what: &str) {
     let cluster = &database.cluster;
+    let prober = cluster.client.client(&WEB[..1]).unwrap();
+    writers.wait_good(Instant::now(), "");
     let window = Window::open(cluster, &prober, &WEB[..1], 0);
     let since = window.since();
     database.kill_postgresql(0);
@@ -128,9 +129,39 @@ pub(crate) fn postgresql_dies_and_its_replica_takes_the_vip_and_the_writes() {
     writers.wait_good(since, "");
     let seen = writers.seen(since);
     println!("failed attempts said: {:?}", writers.errors());
-    assert_eq!(cluster.status(0).unwrap().health.reasons, ["check http fails: status 503"]);
-    report("PostgreSQL killed", since, window, cluster, &seen);
-    nothing_is_lost(&database, 1, &writers);
+    report(what, since, window, cluster, &seen);
+    nothing_is_lost(database, 1, writers);
+}
+
+pub(crate) fn postgresql_dies_and_its_replica_takes_the_vip_and_the_writes() {
+    let database = Database::start(&format!("{HEALTH}{PROMOTE}"));
+    let writers = writers(&database);
+    primary_dies(&database, &writers, "PostgreSQL killed");
+    let reasons = database.cluster.status(0).unwrap().health.reasons;
+    assert_eq!(reasons, ["check http fails: status 503"]);
+}
+
+/// Clients that go to PostgreSQL itself: whoever has the VIP takes writes, from the first moment on.
+pub(crate) fn postgresql_of_the_example_is_promoted_before_the_vip_comes() {
+    let example = example("postgresql.toml");
+    let (_, lines) = example.split_once("failback = \"never\"").unwrap();
+    let (_, lines) = lines.split_once('\n').unwrap();
+    // Where the programs and the port are in this test.
+    let lines = lines
+        .replace("/usr/bin/pg_isready", &find("pg_isready").display().to_string())
+        .replace("--port=5432", &format!("--port={POSTGRESQL}"))
+        .replace("/usr/local/bin/promote", PROMOTE_PROGRAM)
+        .replace("user = \"postgres\"", "user = \"root\"")
+        .replace("interval", "user = \"root\"\ninterval");
+    let database = Database::start(&lines);
+    let to = at_the_vip().replace(&SQL.to_string(), &POSTGRESQL.to_string());
+    let writers = Repeated::start(&database.cluster.client, move |number| {
+        psql(&to, &format!("insert into written values ({number}, now())"))
+    });
+    primary_dies(&database, &writers, "PostgreSQL killed, promoted first");
+    // A replica that had the VIP already would have said so.
+    let errors = writers.errors();
+    assert!(!errors.iter().any(|said| said.contains("read-only")), "{errors:?}");
 }
 
 /// A client that reads each time.

@@ -1,169 +1,20 @@
 //! `vipdrift top` on a real terminal: what is seen, what the keys do, and how the terminal is left.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::num::NonZeroU16;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use vipdrift::trial::Cluster;
 use vipdrift_control::{GroupRole, HealthState};
 
 use crate::support::{BINARY, PATIENCE, cluster, holder, settle, wait, with};
+use crate::terminal::Terminal;
 
-/// What the shell would print next.
-const PROMPT: &str = "prompt of the shell";
-
-/// Begin and end of a drawing (synchronized output, DEC private mode 2026).
-const BEGIN: &[u8] = b"\x1b[?2026h";
-const END: &[u8] = b"\x1b[?2026l";
-
-/// A terminal with `vipdrift top` on it.
-struct Terminal {
-    master: File,
-    /// Kept open, so that the terminal outlives the program and can be looked at.
-    slave: OwnedFd,
-    before: Termios,
-    screen: vt100::Parser,
-    /// Everything that was written to it.
-    written: Vec<u8>,
-    program: Child,
-}
-
-impl Terminal {
-    /// Starts the program on a node, on a terminal of so many columns and lines.
-    fn start(cluster: &Cluster, node: usize, (columns, lines): (u16, u16), arguments: &[&str]) -> Self {
-        let node = &cluster.nodes[node];
-        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).unwrap();
-        let mut screen = vt100::Parser::new(rows(lines), rows(columns), 100);
-        screen.process(b"before\r\n");
-        // It becomes the leader of a session with this terminal, as from a shell: then the kernel tells it of another
-        // size and of the terminal's end.
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(BINARY).arg("top").arg("--config").arg(&node.config).args(arguments);
-        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
-        let end = || Stdio::from(pair.slave.try_clone().unwrap());
-        command.stdin(end()).stdout(end()).stderr(end());
-        let before = tcgetattr(&pair.slave).unwrap();
-        let program = node.host.run(move || command.spawn().unwrap());
-        Self {
-            master: File::from(pair.master),
-            slave: pair.slave,
-            before,
-            screen,
-            written: Vec::new(),
-            program,
-        }
-    }
-
-    /// What is on the screen now.
-    fn text(&mut self) -> String {
-        self.read(Duration::ZERO);
-        self.screen.screen().contents()
-    }
-
-    /// No drawing is half done: the last mark is one of an end.
-    fn is_whole(&self) -> bool {
-        let last = |mark: &[u8]| self.written.windows(mark.len()).rposition(|bytes| bytes == mark);
-        last(BEGIN) <= last(END)
-    }
-
-    fn read(&mut self, limit: Duration) {
-        let until = Instant::now() + limit;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut fds, PollTimeout::try_from(left).unwrap()).unwrap();
-            if ready == 0 {
-                return;
-            }
-            let mut bytes = [0; 4096];
-            let count = self.master.read(&mut bytes).unwrap();
-            self.screen.process(&bytes[..count]);
-            self.written.extend_from_slice(&bytes[..count]);
-        }
-    }
-
-    /// Waits until a screen that is wholly drawn shows what is wanted.
-    fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let until = Instant::now() + PATIENCE * 2;
-        loop {
-            let text = self.text();
-            if self.is_whole() && wanted(&text) {
-                return text;
-            }
-            assert!(Instant::now() < until, "not seen: {what}\n{text}");
-            self.read(Duration::from_millis(20));
-        }
-    }
-
-    fn wait_for(&mut self, text: &str) -> String {
-        self.wait(text, |seen| seen.contains(text))
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn resize(&mut self, (columns, lines): (u16, u16)) {
-        // The tool sets it on its standard input, which is all that a size needs.
-        let size = ["rows", &lines.to_string(), "cols", &columns.to_string()].map(str::to_owned);
-        let stdin = Stdio::from(self.slave.try_clone().unwrap());
-        assert!(Command::new("stty").args(size).stdin(stdin).status().unwrap().success());
-        self.screen.screen_mut().set_size(rows(lines), rows(columns));
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.program.id()).unwrap()), signal).unwrap();
-    }
-
-    /// Waits for the end.
-    fn end(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.program.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < until, "it does not end:\n{}", self.text());
-            self.read(Duration::from_millis(10));
-        }
-    }
-
-    /// The terminal is as it was: what stood there, a cursor, lines that are edited and echoed.
-    fn assert_restored(&mut self) -> String {
-        let text = self.text();
-        let screen = self.screen.screen();
-        assert!(!screen.alternate_screen(), "it left the alternate screen on:\n{text}");
-        assert!(!screen.hide_cursor(), "it left the cursor hidden");
-        assert!(!screen.bracketed_paste(), "it left bracketed paste on");
-        assert!(text.starts_with("before"), "{text}");
-        let after = tcgetattr(&self.slave).unwrap();
-        let lines = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
-        assert!(after.local_flags.contains(lines), "{:?}", after.local_flags);
-        assert_eq!(after, self.before);
-        // Who types now is heard as before.
-        self.press(PROMPT);
-        self.wait_for(PROMPT);
-        text
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
-}
-
-fn rows(count: u16) -> NonZeroU16 {
-    NonZeroU16::new(count).unwrap()
+/// Starts the program on a node, on a terminal of so many columns and lines.
+fn start(cluster: &Cluster, node: usize, size: (u16, u16), arguments: &[&str]) -> Terminal {
+    let node = &cluster.nodes[node];
+    let mut command = Command::new(BINARY);
+    command.arg("top").arg("--config").arg(&node.config).args(arguments);
+    Terminal::start(&command, size, |command| node.host.run(|| command.spawn().unwrap()))
 }
 
 /// A line of the screen that has all these parts.
@@ -176,7 +27,7 @@ pub(crate) fn top_shows_the_roles_and_moves_a_group() {
     let active = holder(&cluster);
     let (heir, here) = ((active + 1) % 3, (active + 2) % 3);
     let names: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-    let mut top = Terminal::start(&cluster, here, (80, 24), &["--interval", "100ms"]);
+    let mut top = start(&cluster, here, (80, 24), &["--interval", "100ms"]);
     let text = top.wait_for("all is well: 2 groups held, 2 peers alive");
     println!("{text}");
     let title = format!("{} of cluster trial", names[here]);
@@ -190,7 +41,7 @@ pub(crate) fn top_shows_the_roles_and_moves_a_group() {
         assert!(line_with(&text, &[names[peer], "alive", "yes", "now", "same"]).is_some(), "{text}");
     }
     assert!(text.contains("timers late p50"), "{text}");
-    top.wait_for("LATEST FIRST");
+    top.wait_for("the daemon has started: ");
 
     // Nothing happens before it is confirmed, and not by anything but `y`.
     top.press("d");
@@ -235,7 +86,10 @@ pub(crate) fn top_shows_the_roles_and_moves_a_group() {
     top.press("uy");
     top.wait_for("all is well");
 
-    // Another size.
+    // Other sizes.
+    top.resize((104, 34));
+    top.wait("all of it in a larger window", |text| text.lines().count() == 34 && text.contains("q quit"));
+    top.picture("top");
     top.resize((60, 15));
     let text = top.wait("all of it in a smaller window", |text| {
         text.lines().count() == 15 && text.contains("q quit") && text.contains("▸ web")
@@ -265,7 +119,7 @@ pub(crate) fn top_names_what_is_wrong() {
     settle(&cluster);
     let active = holder(&cluster);
     let here = (active + 1) % 3;
-    let mut top = Terminal::start(&cluster, here, (100, 40), &["--interval", "100ms"]);
+    let mut top = start(&cluster, here, (100, 40), &["--interval", "100ms"]);
     top.wait_for("- web: check rude fails here: ");
     let text = top.wait_for("ill ?[2J?[31m?gnp");
     println!("{text}");
@@ -293,11 +147,9 @@ pub(crate) fn top_names_what_is_wrong() {
 pub(crate) fn top_gives_the_terminal_back_whatever_ends_it() {
     let cluster = cluster();
     for end in [Some(Signal::SIGTERM), Some(Signal::SIGHUP), Some(Signal::SIGINT), None] {
-        let mut top = Terminal::start(&cluster, 0, (80, 24), &[]);
+        let mut top = start(&cluster, 0, (80, 24), &[]);
         top.wait_for("all is well");
-        assert!(top.screen.screen().alternate_screen() && top.screen.screen().hide_cursor());
-        let raw = tcgetattr(&top.slave).unwrap();
-        assert!(!raw.local_flags.contains(LocalFlags::ICANON));
+        assert!(top.is_taken());
         match end {
             Some(signal) => top.signal(signal),
             None => top.press("\x03"),
@@ -306,7 +158,7 @@ pub(crate) fn top_gives_the_terminal_back_whatever_ends_it() {
         top.assert_restored();
     }
     // A command that was confirmed is done although `q` follows at once, and its outcome is told.
-    let mut top = Terminal::start(&cluster, 0, (80, 24), &[]);
+    let mut top = start(&cluster, 0, (80, 24), &[]);
     top.wait_for("all is well");
     top.press("dyq");
     assert_eq!(top.end().code(), Some(0));
@@ -315,7 +167,7 @@ pub(crate) fn top_gives_the_terminal_back_whatever_ends_it() {
 
     // One without a daemon never takes the terminal.
     let mut lonely = with(|options| options.start = false);
-    let mut top = Terminal::start(&lonely, 0, (80, 24), &[]);
+    let mut top = start(&lonely, 0, (80, 24), &[]);
     assert_eq!(top.end().code(), Some(4));
     assert!(top.assert_restored().contains("the daemon is not reachable"));
     lonely.nodes.clear();
@@ -325,7 +177,7 @@ pub(crate) fn top_outlives_the_daemon_and_finds_it_again() {
     let mut cluster = cluster();
     let active = holder(&cluster);
     let here = (active + 1) % 3;
-    let mut top = Terminal::start(&cluster, here, (80, 24), &["--interval", "100ms"]);
+    let mut top = start(&cluster, here, (80, 24), &["--interval", "100ms"]);
     top.wait_for("all is well");
     let process = cluster.nodes[here].process.as_ref().unwrap();
     process.kill(Signal::SIGTERM).unwrap();

@@ -26,11 +26,12 @@ use serde::Serialize;
 use vipdrift_control::Status;
 use vipdrift_platform::addresses::Kernel;
 use vipdrift_platform::endpoint;
+use vipdrift_platform::file::open_to_everybody;
 
 use self::finding::{Finding, Findings, Id};
 use self::scene::Scene;
 use super::{Check, DONE, NOT_DONE, config_file, fail, refused};
-use crate::config::{self, Config, Resolved, Secrets};
+use crate::config::{self, Config, KeySource, Resolved, Secrets};
 use crate::keeper::{self, sockets};
 
 #[derive(Debug, Serialize)]
@@ -80,12 +81,25 @@ fn of_file(file: &Path, config: &Config, findings: &mut Findings) {
             "add a second [[node]]",
         );
     }
-    if config.control.http.is_some() {
+    if let KeySource::Inline(_) = config.cluster.key
+        && let Ok(about) = file.metadata()
+        && let Some((what, remedy)) = open_to_everybody(file, &about)
+    {
         findings.warning(
-            Id::HttpNotServed,
-            "[control] http is not served by this version",
-            "leave it out, or set it to \"off\"",
+            Id::KeyOpen,
+            format!("the key stands in {}, which can be {what} by everybody", file.display()),
+            format!("{remedy}, or keep the key in a file of its own: `key_file`"),
         );
+    }
+    match config.control.http {
+        None => {}
+        Some(at) if at.ip().is_loopback() => findings.ok(Id::Page, format!("page and metrics at http://{at}/")),
+        Some(at) if config.control.token.is_some() => findings.warning(
+            Id::Page,
+            format!("the page takes orders at http://{at}/, and the token travels there in the clear"),
+            "leave `http` on 127.0.0.1 and come through a tunnel or a proxy with TLS, or leave `token_file` out",
+        ),
+        Some(at) => findings.ok(Id::Page, format!("page and metrics at http://{at}/, for everybody who reaches it")),
     }
     if let Some(journal) = &config.cluster.journal {
         let folder = journal.folder.display();

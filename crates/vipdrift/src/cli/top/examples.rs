@@ -101,13 +101,14 @@ pub(super) fn well() -> Status {
             lease: granted(),
             pace: "kept".into(),
             lateness: Lateness { wakeups: 1000, p50_us: 52, p999_us: 120, max_us: 1300 },
+            page: "http://127.0.0.1:5799/".into(),
         },
         counters: Counters::default(),
     }
 }
 
 /// Much is not.
-pub(super) fn status() -> Status {
+pub(crate) fn status() -> Status {
     let mut status = well();
     status.health = Health { state: HealthState::Fault, reasons: vec!["eth1 has no carrier".into()] };
     status.groups[0].checks.push(check("load", Some("exit status 1: load 90")));
@@ -172,6 +173,8 @@ pub(super) fn events(count: usize) -> Vec<Event> {
         term: None,
         reason: format!("charlie is heard again ({seq})"),
         evidence: vec![],
+        cause: None,
+        outage_us: None,
     };
     let takeover = Event {
         seq: count as u64,
@@ -183,6 +186,8 @@ pub(super) fn events(count: usize) -> Vec<Event> {
         term: Some(3),
         reason: "charlie silent, 192.0.2.100 not answered".into(),
         evidence: vec!["192.0.2.100 asked for 3 times in 6.1 ms, no answer".into()],
+        cause: Some("silent".into()),
+        outage_us: Some(11_300),
     };
     (1..count).map(note).chain([takeover]).collect()
 }

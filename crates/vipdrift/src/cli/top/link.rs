@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use vipdrift_control::{Client, ClientError, Event, EventsRequest, NodeRequest, Status, SwitchoverRequest};
 
 use super::super::daemon::MOVE;
-use super::harmless;
+use super::super::harmless;
 use super::model::Command;
 use crate::config::plain;
 

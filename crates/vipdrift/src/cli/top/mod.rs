@@ -5,8 +5,7 @@
 
 mod draw;
 #[cfg(test)]
-mod examples;
-mod harmless;
+pub(super) mod examples;
 mod keys;
 mod link;
 mod model;
@@ -22,7 +21,7 @@ use clap::Args;
 use vipdrift_control::Client;
 
 use super::daemon::{self, QUICK};
-use super::{DONE, NOT_DONE, USAGE, Where, fail};
+use super::{DONE, NOT_DONE, USAGE, Where, fail, harmless};
 use crate::config::{duration, plain};
 use draw::Look;
 use model::Model;

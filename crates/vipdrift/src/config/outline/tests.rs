@@ -100,6 +100,7 @@ failback = "1m" #> "2m" | group db failback
 [control]
 socket = "/run/vipdrift/control.sock" #> "/run/other.sock" |
 http = "off" #> "127.0.0.1:5799" |
+token_file = "/etc/vipdrift/page.token" #> "/etc/other.token" |
 "#;
 
 /// Instead of `key`; instead of `previous_key`; not on this system; and tables that have lines of their own.

@@ -270,6 +270,9 @@ impl Driver {
             confined: self.parts.confined,
             file: self.parts.file.clone(),
         };
+        if let Some(manager) = &self.manager {
+            manager.reloading(until.since(now()));
+        }
         let error = left.make_way(&self.parts.options, program.as_deref(), roles);
         let _ = realtime::real_time(PRIORITY);
         self.parts

@@ -10,6 +10,7 @@ use vipdrift_core::keeper::{Lives, Verdict};
 use vipdrift_core::{Carry, Drained, Timestamp};
 use vipdrift_platform::clock;
 use vipdrift_platform::descriptor::Owned;
+use vipdrift_platform::manager::Manager;
 use vipdrift_platform::poll::{Poller, Ready, Signal, Signals};
 use vipdrift_platform::process::Child;
 
@@ -115,6 +116,9 @@ pub(super) struct Driver {
     unexplained: bool,
     next_look: Timestamp,
     next_pulse: Timestamp,
+    /// The service manager, if one wants to be told, and when it is told next that this process is alive.
+    manager: Option<Manager>,
+    next_sign: Option<Timestamp>,
     finished: bool,
     /// What somebody wants that is being looked at.
     wish: Option<Wish>,
@@ -148,6 +152,7 @@ impl Driver {
         poller.add(parts.hands.routes().news(), token::ROUTES)?;
         poller.add(parts.lifetimes.news(), token::LIFETIMES)?;
         let now = now();
+        let manager = Manager::find();
         Ok(Self {
             parts,
             poller,
@@ -162,6 +167,8 @@ impl Driver {
             unexplained: false,
             next_look: now + LOOK,
             next_pulse: now,
+            next_sign: manager.as_ref().and_then(Manager::watchdog).map(|_| now),
+            manager,
             finished: false,
             wish: None,
             successor: None,
@@ -233,6 +240,9 @@ impl Driver {
         }
         if let Some(wish) = &self.wish {
             next = next.min(wish.until());
+        }
+        if let Some(sign) = self.next_sign {
+            next = next.min(sign);
         }
         if let Some((_, until)) = &self.old_runner {
             next = next.min((*until).max(now + Duration::from_millis(20)));
@@ -355,6 +365,10 @@ impl Driver {
         }
         self.ordered = None;
         self.phase = Phase::Running;
+        if let Some(manager) = &self.manager {
+            let Resolved { name, groups, .. } = &self.parts.resolved;
+            manager.ready(&format!("node {name}, {} groups", groups.len()));
+        }
     }
 
     fn on_news(&mut self) {
@@ -561,6 +575,9 @@ impl Driver {
                 self.parts.log.info("stopping: releasing the VIPs");
                 self.say(&ToBrain::Shutdown);
                 self.phase = Phase::Stopping { until: now() + SHUTDOWN };
+                if let Some(manager) = &self.manager {
+                    manager.stopping();
+                }
             }
             _ => self.finished = true,
         }
@@ -599,6 +616,13 @@ impl Driver {
             && now >= *until
         {
             let _ = child.kill();
+        }
+        if let Some(manager) = &self.manager
+            && let Some(limit) = manager.watchdog()
+            && self.next_sign.is_some_and(|at| now >= at)
+        {
+            manager.alive();
+            self.next_sign = Some(now + limit / 3);
         }
         if now >= self.next_pulse {
             self.next_pulse = now + self.parts.hands.pulse();

@@ -18,14 +18,16 @@ use crate::support::{PATIENCE, WEB, wait, with};
 /// Of HAProxy, on all addresses: so it does not matter to it when the VIP comes and goes.
 pub(crate) const SQL: u16 = 5432;
 /// Of PostgreSQL itself.
-const POSTGRESQL: u16 = 5433;
+pub(crate) const POSTGRESQL: u16 = 5433;
 /// Below the host's own `/run`, which ends with it however the test ends.
 const DATA: &str = "/run/data";
 const SOCKETS: &str = "/run/postgresql";
 /// Whether HAProxy has a PostgreSQL to pass connections to.
 pub(crate) const HEALTH: &str = "[[group.check]]\nhttp = \"http://127.0.0.1:8404/healthz\"\n\
      interval = \"100ms\"\ntimeout = \"2s\"\n";
-/// Makes a replica the primary when the VIP comes. Named, since only whoever runs the tests may enter every folder
+/// Makes a replica the primary.
+pub(crate) const PROMOTE_PROGRAM: &str = "/run/promote";
+/// Has it run when the VIP comes. Named, since only whoever runs the tests may enter every folder
 /// that programs can be in.
 pub(crate) const PROMOTE: &str = "[group.hooks]\nactive = [\"/run/promote\"]\nuser = \"root\"\n";
 
@@ -131,7 +133,7 @@ impl Database {
         alpha.run(|| {
             let file = Path::new(DATA).join("pg_hba.conf");
             let rules = fs::read_to_string(&file).unwrap();
-            fs::write(file, rules + "host replication all 192.0.2.0/24 trust\n").unwrap();
+            fs::write(file, rules + "host all,replication all 192.0.2.0/24 trust\n").unwrap();
         });
         let primary = postgresql(alpha, &["-c", "synchronous_standby_names=*"]);
         let make =
@@ -220,7 +222,7 @@ fn prepare(host: &Host) {
     let promote = "select pg_promote() where pg_is_in_recovery()";
     let psql = find("psql");
     let script = format!("exec '{}' -XAtq -d '{} user=postgres' -c '{promote}'", psql.display(), local());
-    host.run(|| crate::services::program(Path::new("/run/promote"), &script));
+    host.run(|| crate::services::program(Path::new(PROMOTE_PROGRAM), &script));
 }
 
 fn postgresql(host: &Host, more: &[&str]) -> Process {

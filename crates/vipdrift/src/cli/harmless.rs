@@ -42,7 +42,7 @@ pub(super) fn text(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples;
+    use super::super::top::examples;
     use super::*;
 
     #[test]
