@@ -3,17 +3,18 @@
 //! Whoever hands over jobs is in a hurry, and starting a thread takes a while. So a thread of the pool's own sees to it that some are
 //! free beforehand.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
 
 /// A call into the system needs little.
 const STACK: usize = 128 * 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads. They are started as they are needed, and stay until the pool is dropped; one that is in a call then
-/// ends after it.
+/// The threads. They are started as they are needed, and stay until the pool is dropped. Dropping waits for those that are not
+/// in a call: wine crashes a process now and then whose threads end while it does. One that is in a call ends after it.
 #[derive(Debug)]
 pub(super) struct Pool {
     shared: Arc<Shared>,
@@ -36,9 +37,11 @@ struct State {
     /// Threads that have no job and will look for one.
     free: usize,
     /// Threads that have one.
-    busy: usize,
-    /// The thread that keeps some free has been started.
-    kept: bool,
+    busy: HashSet<ThreadId>,
+    /// All that were started.
+    handles: Vec<JoinHandle<()>>,
+    /// The thread that keeps some free, or none could be started.
+    keeper: Option<io::Result<JoinHandle<()>>>,
     ended: bool,
 }
 
@@ -67,17 +70,18 @@ impl Pool {
             if state.threads >= self.shared.most {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Shared::spawn(&self.shared, true).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+            let thread = Shared::spawn(&self.shared, true);
+            state.handles.push(thread.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?);
             state.threads += 1;
             state.free += 1;
         }
         state.jobs.push_back(Box::new(job));
         self.shared.work.notify_one();
-        if !state.kept {
-            state.kept = true;
+        if state.keeper.is_none() {
             let shared = Arc::clone(&self.shared);
             // Without it threads are started when they are needed.
-            let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || Shared::keep(&shared));
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            state.keeper = Some(thread.spawn(move || Shared::keep(&shared)));
         } else if self.shared.is_short(&state) {
             self.shared.short.notify_one();
         }
@@ -87,9 +91,20 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
+        let mut state = self.shared.lock();
+        state.ended = true;
         self.shared.work.notify_all();
         self.shared.short.notify_all();
+        // First the one that may be starting others. None of them panics but in a job.
+        if let Some(Ok(keeper)) = state.keeper.take() {
+            drop(state);
+            let _ = keeper.join();
+            state = self.shared.lock();
+        }
+        let mut handles = std::mem::take(&mut state.handles);
+        handles.retain(|thread| !state.busy.contains(&thread.thread().id()));
+        drop(state);
+        handles.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
@@ -100,21 +115,19 @@ impl Shared {
 
     /// Threads that are just being started count too.
     fn is_short(&self, state: &State) -> bool {
-        state.threads < self.most && state.threads - state.busy < state.jobs.len() + self.spare
+        state.threads < self.most && state.threads - state.busy.len() < state.jobs.len() + self.spare
     }
 
     /// Starts a thread, which counts itself as free when it runs if nobody has done so.
-    fn spawn(shared: &Arc<Self>, counted: bool) -> io::Result<()> {
+    fn spawn(shared: &Arc<Self>, counted: bool) -> io::Result<JoinHandle<()>> {
         let works = Arc::clone(shared);
         let thread = std::thread::Builder::new().name(shared.name.into()).stack_size(STACK);
-        thread
-            .spawn(move || {
-                if !counted {
-                    works.lock().free += 1;
-                }
-                works.work();
-            })
-            .map(drop)
+        thread.spawn(move || {
+            if !counted {
+                works.lock().free += 1;
+            }
+            works.work();
+        })
     }
 
     /// Starts threads until enough are free. Not under the lock, for which somebody in a hurry may be waiting.
@@ -124,18 +137,24 @@ impl Shared {
             if shared.is_short(&state) {
                 state.threads += 1;
                 drop(state);
-                let started = Self::spawn(shared, false).is_ok();
+                let started = Self::spawn(shared, false);
                 state = shared.lock();
-                if started {
+                if let Ok(thread) = started {
+                    state.handles.push(thread);
                     continue;
                 }
                 state.threads -= 1;
+                // Nobody would wake it any more.
+                if state.ended {
+                    return;
+                }
             }
             state = shared.short.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn work(&self) {
+        let me = std::thread::current().id();
         let mut state = self.lock();
         loop {
             if state.ended {
@@ -143,11 +162,11 @@ impl Shared {
             }
             if let Some(job) = state.jobs.pop_front() {
                 state.free -= 1;
-                state.busy += 1;
+                state.busy.insert(me);
                 drop(state);
                 job();
                 state = self.lock();
-                state.busy -= 1;
+                state.busy.remove(&me);
                 state.free += 1;
             } else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -198,5 +217,26 @@ mod tests {
         pool.start(move || told.send(4).unwrap()).unwrap();
         assert_eq!(tells.recv_timeout(patience).unwrap(), 4);
         assert_eq!(pool.shared.lock().threads, 2);
+    }
+
+    #[test]
+    fn nobody_is_left_but_who_is_in_a_call() {
+        let pool = Pool::new("test", 50, 40);
+        let shared = Arc::downgrade(&pool.shared);
+        let (hold, held) = mpsc::channel::<()>();
+        let (told, tells) = mpsc::channel();
+        pool.start(move || {
+            told.send(()).unwrap();
+            let _ = held.recv();
+        })
+        .unwrap();
+        tells.recv_timeout(Duration::from_secs(10)).unwrap();
+        drop(pool);
+        assert_eq!(
+            shared.strong_count(),
+            1,
+            "the one in the call, and none that was free or just being started"
+        );
+        drop(hold);
     }
 }
