@@ -1,7 +1,7 @@
 //! Starting and ending the child process, and what is handed to it.
 
 use std::ffi::{CStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
@@ -267,6 +267,27 @@ impl Child {
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
+    }
+
+    /// Whether it is dead but for threads that wait in the kernel, for a disk say: after [`Child::kill`] they do nothing any more but
+    /// end when that answers, which may be never. Until then there is nothing to reap, and its descriptors stay open. One
+    /// of which nothing can be found out is not stuck.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
+        let mut waits = false;
+        for task in tasks.flatten() {
+            // One that has no file any more has ended.
+            let Ok(stat) = fs::read(task.path().join("stat")) else { continue };
+            // The name before it may have any character (proc_pid_stat(5)).
+            let end = stat.iter().rposition(|byte| *byte == b')');
+            match end.and_then(|end| stat.get(end + 2)) {
+                Some(b'D') => waits = true,
+                Some(b'Z' | b'X') => {}
+                _ => return false,
+            }
+        }
+        waits
     }
 
     /// How it ended, if it has; never blocks. Call it once after the end, or a zombie stays.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ const FROZEN: Duration = Duration::from_millis(250);
 const REPORTS: usize = 32;
 /// An answer on its way to whoever asked is given this long.
 const GOODBYE: Duration = Duration::from_millis(20);
+/// One that retires waits so long for what is being written. Its process would not end before, whatever the keeper does.
+const WRITING: Duration = Duration::from_secs(1);
 
 /// A poller that answers sooner than this had something ready: the thread did not sleep.
 const SLEPT: Duration = Duration::from_micros(50);
@@ -125,6 +127,8 @@ pub(super) struct HeartParts {
     pub(super) services: Option<Services>,
     /// What is decided and noticed goes there.
     pub(super) news: Sender<News>,
+    /// How many threads write to files.
+    pub(super) writers: Arc<AtomicUsize>,
     /// Woken when a peer says something new.
     pub(super) stirred: Arc<Notify>,
     /// What is to be kept of drains.
@@ -278,7 +282,9 @@ impl Heart {
             self.inquire(woken);
             self.own_up();
             // Another keeper comes, with another brain; the peers are told by the one that is.
-            self.ended |= self.retires.is_some_and(|at| woken >= at);
+            self.ended |= self.retires.is_some_and(|at| {
+                woken >= at && (self.parts.writers.load(Ordering::Relaxed) == 0 || woken >= at + WRITING)
+            });
         }
         // The farewell may not have gone through yet.
         for _ in 0..20 {

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -120,10 +121,10 @@ struct Kept {
 
 impl History {
     /// Reads what the files hold, on a thread of its own, and goes on behind it.
-    pub(super) fn open(files: Vec<File>, log: &Log) -> Self {
+    pub(super) fn open(files: Vec<File>, writers: &Arc<AtomicUsize>, log: &Log) -> Self {
         let past = Arc::new(Past::default());
         let disk = match <[File; 2]>::try_from(files) {
-            Ok(files) => start(files, Arc::clone(&past), log),
+            Ok(files) => start(files, Arc::clone(&past), Arc::clone(writers), log),
             Err(_) => None,
         };
         if disk.is_none() {
@@ -243,21 +244,58 @@ fn recall(mut files: [File; 2]) -> io::Result<(VecDeque<Event>, Writer)> {
     Ok((events, Writer { files, current, length: lasts[current].1 }))
 }
 
-fn start(files: [File; 2], past: Arc<Past>, log: &Log) -> Option<SyncSender<Event>> {
+fn start(
+    files: [File; 2],
+    past: Arc<Past>,
+    writers: Arc<AtomicUsize>,
+    log: &Log,
+) -> Option<SyncSender<Event>> {
     let (send, events) = sync_channel(WAITING);
     let told = log.clone();
     let thread = std::thread::Builder::new().name("events".into()).stack_size(256 * 1024);
-    let started = thread.spawn(move || keep(files, &past, &events, &told));
-    started.map_err(|error| log.warning(format_args!("no events will be kept: {error}"))).ok().map(|_| send)
+    writers.fetch_add(1, Ordering::Relaxed);
+    let counted = Arc::clone(&writers);
+    let started =
+        thread.spawn(move || keep(files, &past, Queue { events: &events, writers: &writers }, &told));
+    if let Err(error) = started {
+        counted.fetch_sub(1, Ordering::Relaxed);
+        log.warning(format_args!("no events will be kept: {error}"));
+        return None;
+    }
+    Some(send)
 }
 
-fn keep(files: [File; 2], past: &Past, events: &Receiver<Event>, log: &Log) {
+/// What is to be written. Counts as one that writes until it has nothing more.
+struct Queue<'e> {
+    events: &'e Receiver<Event>,
+    writers: &'e AtomicUsize,
+}
+
+impl Iterator for Queue<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        match self.events.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                self.writers.fetch_sub(1, Ordering::Relaxed);
+                let event = self.events.recv().ok();
+                self.writers.fetch_add(1, Ordering::Relaxed);
+                event
+            }
+        }
+    }
+}
+
+fn keep(files: [File; 2], past: &Past, events: Queue<'_>, log: &Log) {
     let (earlier, mut writer) = match recall(files) {
         Ok(recalled) => recalled,
         Err(error) => {
             let why = plain(&error);
             log.warning(format_args!("events of earlier lives cannot be read, and none will be kept: {why}"));
             past.recall(VecDeque::new());
+            events.writers.fetch_sub(1, Ordering::Relaxed);
             return;
         }
     };
@@ -369,7 +407,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_wanted_is_found_and_waited_for() {
         let log = Log::start("edge", "alpha").unwrap();
-        let history = std::sync::Arc::new(History::open(Vec::new(), &log));
+        let history = std::sync::Arc::new(History::open(Vec::new(), &std::sync::Arc::default(), &log));
         let decision = Decision {
             group: vipdrift_core::GroupIndex(0),
             from: vipdrift_core::RoleName::Standby,

@@ -13,7 +13,7 @@ mod status;
 mod wires;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc;
 
 use vipdrift_core::{Node, Note, Start, Timestamp};
@@ -90,8 +90,10 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
     let (keep, to_keep) = tokio::sync::mpsc::channel(history::WAITING);
     let stirred = Arc::new(tokio::sync::Notify::new());
+    let writers = Arc::new(AtomicUsize::new(0));
     let slow = SlowParts {
         events,
+        writers: Arc::clone(&writers),
         news: heard,
         to_keep,
         keeper_pid: setup.keeper_pid,
@@ -169,6 +171,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
         scribe,
         services,
         news,
+        writers,
         stirred,
         keep,
         drained,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(super) struct SlowParts {
     pub(super) cluster: String,
     pub(super) state: Option<File>,
     pub(super) events: Vec<File>,
+    /// How many threads write to files.
+    pub(super) writers: Arc<AtomicUsize>,
     pub(super) news: Receiver<News>,
     pub(super) to_keep: Receiver<Drained>,
     pub(super) log: Log,
@@ -83,7 +85,7 @@ async fn run(mut parts: SlowParts, control: Listener, page: Option<TcpListener>)
     let log = parts.log.clone();
     let pulse = Arc::clone(&parts.pulse);
     let state = parts.state.take();
-    let history = Arc::new(History::open(std::mem::take(&mut parts.events), &log));
+    let history = Arc::new(History::open(std::mem::take(&mut parts.events), &parts.writers, &log));
     let (_, nothing) = tokio::sync::mpsc::channel(1);
     let mut news = std::mem::replace(&mut parts.news, nothing);
     let (_, nothing) = tokio::sync::mpsc::channel(1);
@@ -239,7 +241,10 @@ impl Inner {
         let file = self.state.as_ref().ok_or("the daemon could not open its state file at start")?;
         let groups = self.parts.resolved.groups.iter().filter(|group| drained.groups.contains(&group.id.0));
         let text = state::text(drained.node, groups.map(|group| group.name.as_str()));
-        state::write(file, &text).map_err(|error| crate::config::plain(&error))
+        self.parts.writers.fetch_add(1, Ordering::Relaxed);
+        let written = state::write(file, &text);
+        self.parts.writers.fetch_sub(1, Ordering::Relaxed);
+        written.map_err(|error| crate::config::plain(&error))
     }
 
     /// Drains or undrains; here it is on the disk before this answers.

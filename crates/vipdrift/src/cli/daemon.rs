@@ -25,6 +25,8 @@ const EXAMINED: Duration = Duration::from_secs(15);
 const SUCCESSION: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(20);
+/// And what is not answered within this time is asked again.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Moves have limits of their own in the daemon; one that gives no sign of life for this long hangs.
 pub(super) const MOVE: Duration = Duration::from_secs(15);
 
@@ -99,7 +101,9 @@ async fn wait_for_successor(
 ) -> Result<Status, ClientError> {
     let begun = std::time::Instant::now();
     loop {
-        match client.status().await {
+        // A brain that is about to end may take the question along.
+        let asked = tokio::time::timeout(ANSWER, client.status()).await;
+        match asked.unwrap_or(Err(ClientError::Timeout(ANSWER))) {
             Ok(status) if status.daemon.brain_pid != before.daemon.brain_pid => return Ok(status),
             Ok(_) | Err(_) if begun.elapsed() < limit => tokio::time::sleep(LOOK).await,
             Ok(_) => return Err(ClientError::Timeout(limit)),

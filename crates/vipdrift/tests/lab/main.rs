@@ -23,6 +23,7 @@ mod real_services;
 mod reload;
 mod selftest;
 mod services;
+mod slow_disk;
 mod support;
 mod terminal;
 mod top;
@@ -45,6 +46,7 @@ use real_services::*;
 use reload::*;
 use selftest::*;
 use services::*;
+use slow_disk::*;
 use top::*;
 
 vipdrift_lab::tests![
@@ -71,6 +73,7 @@ vipdrift_lab::tests![
     the_stream_tells_as_it_happens,
     the_page_takes_orders_for_the_token_only,
     a_port_that_is_taken_keeps_nobody_from_holding,
+    a_disk_that_hangs_keeps_nobody_but_itself,
     the_page_in_a_browser,
     the_package_on_two_clean_machines,
     doctor_finds_a_healthy_node_well,

@@ -108,6 +108,12 @@ impl Child {
         }
     }
 
+    /// Whether it is dead but for threads that wait in the kernel. This system does not tell: never.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        false
+    }
+
     /// How it ended, if it has; never blocks. It leaves nothing behind, and may be called again.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use crate::keeper::names::Names;
 use crate::keeper::succession::Succession;
 use crate::message::ToBrain;
 
-/// A brain that was asked to retire has this long.
-const RETIRE: Duration = Duration::from_millis(500);
+/// A brain that was asked to retire has this long. It beats until then.
+const RETIRE: Duration = Duration::from_millis(1500);
 /// The process of a killed brain has this long to be gone.
 const DEATH: Duration = Duration::from_millis(100);
 
@@ -93,6 +93,12 @@ impl Driver {
         if self.phase != Phase::Running || self.wish.is_some() {
             return Err(
                 "the daemon is starting, stopping or changing already; try again in a moment".to_owned()
+            );
+        }
+        if !self.remains.is_empty() {
+            return Err(
+                "a thread of an earlier brain waits for a disk and has its sockets; try again when the disk answers"
+                    .to_owned(),
             );
         }
         if self.old_runner.is_some() {
@@ -242,7 +248,7 @@ impl Driver {
         if let Some(word) = word {
             self.parts.sockets.tell(&self.parts.resolved.paths, word);
         }
-        if !self.brain_is_gone() {
+        if !self.brain_is_gone() || !self.remains.is_empty() {
             // Whatever keeps it also keeps its sockets. It is waited for as for any other that dies.
             let what = order.what;
             self.parts.log.warning(format_args!(
@@ -290,12 +296,14 @@ impl Driver {
         }
     }
 
-    /// Waits for the end of a brain that has been killed.
+    /// Waits for the end of a brain that has been killed, not for ever.
     fn brain_is_gone(&self) -> bool {
         let Some(brain) = &self.brain else { return true };
-        let deadline = now() + DEATH;
+        let begun = now();
         while matches!(brain.child.reap(), Ok(None)) {
-            if now() >= deadline {
+            let spent = now().since(begun);
+            // There is little time, and the brain that comes instead needs some.
+            if spent >= DEATH || spent >= DEATH / 2 && brain.child.is_stuck() {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -34,6 +34,8 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// A runner that was told to finish has this long, whatever its hooks may take.
 const OLD_RUNNER: Duration = Duration::from_secs(2);
+/// How often a dying brain is looked at.
+const DYING: Duration = Duration::from_millis(10);
 /// The longest time between two looks at everything.
 const LOOK: Duration = Duration::from_secs(10);
 /// The shortest silence that counts, for a brain with real-time priority.
@@ -52,6 +54,7 @@ mod token {
     pub(super) const OLD_RUNNER: u64 = 7;
     pub(super) const EXAMINATION: u64 = 8;
     pub(super) const LIFETIMES: u64 = 9;
+    pub(super) const REMAINS: u64 = 10;
 }
 
 /// Where the brain is in its life.
@@ -61,9 +64,9 @@ enum Phase {
     Starting { until: Timestamp, holding: bool },
     /// On duty.
     Running,
-    /// Dead or killed, and not yet reaped. VIPs are held until then.
+    /// Dead or killed, and may still do something. VIPs are held until then.
     DyingHeld { until: Timestamp },
-    /// Dead or killed, and not yet reaped. Everything is released.
+    /// Dead or killed, and may still do something. Everything is released.
     DyingReleased { restart: Timestamp },
     /// No brain; a new one comes then.
     Waiting { restart: Timestamp },
@@ -128,6 +131,8 @@ pub(super) struct Driver {
     old_runner: Option<(Child, Timestamp)>,
     /// Processes that were killed and whose end is still to come.
     leftovers: Vec<Child>,
+    /// Brains that were killed and whose last threads wait for a disk. They have this process's sockets still.
+    remains: Vec<Child>,
     /// See [`Hands::stretched`], as it was last told.
     stretched: Option<(Duration, Duration)>,
 }
@@ -174,6 +179,7 @@ impl Driver {
             successor: None,
             old_runner: None,
             leftovers: Vec::new(),
+            remains: Vec::new(),
             stretched: None,
         })
     }
@@ -207,6 +213,7 @@ impl Driver {
                     token::OLD_RUNNER => self.on_old_runner_end(),
                     token::EXAMINATION => self.on_examined(),
                     token::LIFETIMES => self.on_lifetimes(),
+                    token::REMAINS => self.on_remains_end(),
                     _ => {}
                 }
             }
@@ -221,15 +228,12 @@ impl Driver {
             return now;
         }
         let phase = match self.phase {
-            Phase::Starting { until, .. }
-            | Phase::DyingHeld { until }
-            | Phase::Stopping { until }
-            | Phase::Retiring { until } => until,
+            Phase::Starting { until, .. } | Phase::Stopping { until } => until,
+            Phase::Retiring { until } => until.min(self.silent_from().unwrap_or(until)),
             Phase::Waiting { restart } => restart,
-            Phase::DyingReleased { .. } => self.next_look,
-            Phase::Running => {
-                self.brain.as_ref().map_or(self.next_look, |brain| brain.heard + self.silence_limit(brain))
-            }
+            Phase::DyingHeld { until } => until.min(now + DYING),
+            Phase::DyingReleased { .. } => now + DYING,
+            Phase::Running => self.silent_from().unwrap_or(self.next_look),
         };
         let mut next = phase
             .min(self.next_look)
@@ -257,6 +261,11 @@ impl Driver {
     fn silence_limit(&self, brain: &Brain) -> Duration {
         let beat = vipdrift_core::beat_interval(self.parts.resolved.heartbeat);
         if brain.real_time { SILENCE.max(beat * 3) } else { SILENCE_DEGRADED.max(beat * 6) }
+    }
+
+    /// When the brain will have been silent for too long, if it says nothing until then.
+    fn silent_from(&self) -> Option<Timestamp> {
+        self.brain.as_ref().map(|brain| brain.heard + self.silence_limit(brain))
     }
 
     /// This loop itself was `late`. The machine was frozen, or busy beyond words; the brain may have been too.
@@ -494,12 +503,37 @@ impl Driver {
         released
     }
 
-    /// The brain's process is gone for good.
+    /// The brain's process is gone for good, or can do nothing any more.
     fn bury(&mut self) {
         if let Some(brain) = self.brain.take() {
             let _ = self.poller.remove(brain.pipe());
             let _ = self.poller.remove(&brain.child);
+            if matches!(brain.child.reap(), Ok(None)) {
+                let _ = self.poller.add(&brain.child, token::REMAINS);
+                self.remains.push(brain.child);
+            }
         }
+    }
+
+    /// A disk that hangs keeps a killed brain from its end, and nobody else.
+    fn look_at_dying(&mut self) {
+        if self.brain.as_ref().is_some_and(|brain| brain.child.is_stuck()) {
+            self.unexplained = false;
+            self.parts.log.info("keeper: what is left of the brain waits for a disk; not waiting for that");
+            self.after_burial();
+        }
+    }
+
+    /// The disk has answered.
+    fn on_remains_end(&mut self) {
+        let poller = &self.poller;
+        self.remains.retain(|child| {
+            let stays = matches!(child.reap(), Ok(None));
+            if !stays {
+                let _ = poller.remove(child);
+            }
+            stays
+        });
     }
 
     fn after_burial(&mut self) {
@@ -587,7 +621,7 @@ impl Driver {
         match self.phase {
             Phase::Running => {
                 let silent = self.brain.as_ref().map_or(Duration::ZERO, |brain| now.since(brain.heard));
-                if self.brain.as_ref().is_some_and(|brain| silent >= self.silence_limit(brain)) {
+                if self.silent_from().is_some_and(|at| now >= at) {
                     self.on_brain_lost(&format!("was silent for {} ms and is killed", silent.as_millis()));
                 }
             }
@@ -600,8 +634,12 @@ impl Driver {
                 self.parts.log.warning("keeper: the old brain does not die; releasing the VIPs");
                 self.give_up(now + pause);
             }
+            Phase::DyingHeld { .. } | Phase::DyingReleased { .. } => self.look_at_dying(),
             Phase::Waiting { restart } if now >= restart => self.start_brain(now + FRESH_START, false),
-            Phase::Retiring { until } if now >= until => self.make_way(),
+            // One that has ended but for a thread that cannot does not beat.
+            Phase::Retiring { until } if now >= until || self.silent_from().is_some_and(|at| now >= at) => {
+                self.make_way();
+            }
             Phase::Stopping { until } if now >= until => {
                 if !self.said_exit {
                     self.parts.log.warning("keeper: the brain did not release everything in time");
@@ -730,7 +768,7 @@ impl Driver {
             let _ = brain.child.kill();
             let deadline = now() + Duration::from_secs(1);
             let mut ready = Vec::new();
-            while matches!(brain.child.reap(), Ok(None)) && now() < deadline {
+            while matches!(brain.child.reap(), Ok(None)) && !brain.child.is_stuck() && now() < deadline {
                 let _ = self.poller.wait(&mut ready, Some(Duration::from_millis(20)));
             }
         }
