@@ -83,12 +83,12 @@ impl Handler for Slow {
     }
 
     async fn drill(&self, request: DrillRequest) -> Result<Drill, Failure> {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         Fake.drill(request).await
     }
 
     async fn command(&self, request: Request) -> Result<String, Failure> {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         Fake.command(request).await
     }
 }
@@ -158,22 +158,23 @@ async fn commands_travel_and_their_answers_return() {
 
 #[tokio::test]
 async fn work_is_waited_for_while_the_daemon_lives() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(1);
     let web = SwitchoverRequest { group: "web".into(), to: None };
     let (_folder, socket) = served_by(Slow { lives: true });
     let client = Client::new(&socket, short);
-    assert_eq!(client.switchover(&web).await.expect("done"), "web moved to bravo");
-    assert_eq!(client.drain(&NodeRequest::default()).await.expect("done"), "drained");
-    let drill = DrillRequest { group: "web".into(), to: None, stay_ms: 7 };
-    assert_eq!(client.drill(&drill).await.expect("done").legs.len(), 1);
-    let reload = client.reload().await;
+    let (node, drill) = (NodeRequest::default(), DrillRequest { group: "web".into(), to: None, stay_ms: 7 });
+    let (switchover, drain, drill, reload) =
+        tokio::join!(client.switchover(&web), client.drain(&node), client.drill(&drill), client.reload());
+    assert_eq!(switchover.expect("done"), "web moved to bravo");
+    assert_eq!(drain.expect("done"), "drained");
+    assert_eq!(drill.expect("done").legs.len(), 1);
     assert!(matches!(reload, Err(ClientError::Timeout(_))), "not of the length of the work: {reload:?}");
 
     let (_folder, socket) = served_by(Slow { lives: false });
     let begun = std::time::Instant::now();
     let hangs = Client::new(&socket, short).switchover(&web).await;
     assert!(matches!(hangs, Err(ClientError::Timeout(_))), "{hangs:?}");
-    assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

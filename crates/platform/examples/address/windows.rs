@@ -107,14 +107,14 @@ fn run(words: &[&str]) -> Outcome {
                     Ok(()) => println!("asked"),
                     Err(error) => println!("refused: {}", error.kind()),
                 }
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(Duration::from_millis(1500));
             }
         }
         ["announce", interface, address] => {
             let link = link(&mut kernel, interface)?;
             let socket = FrameSocket::open(FrameKind::Arp)?;
             socket.send(link.index, &announcement(link.mac.unwrap_or_default(), address.parse()?))?;
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(2));
             println!("announced");
         }
         ["strict", interface, address] => {

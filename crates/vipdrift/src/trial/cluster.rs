@@ -418,7 +418,10 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::wait`].
     pub fn wait_settled(&self) -> Result<(), TrialError> {
-        self.wait("every node hears every other and each group has one holder", PATIENCE, |cluster| {
+        // Wine heeds no priorities, and every look starts a program.
+        let limit =
+            if self.nodes.iter().any(|node| node.windows.is_some()) { PATIENCE * 3 } else { PATIENCE };
+        self.wait("every node hears every other and each group has one holder", limit, |cluster| {
             let running: Vec<usize> = cluster.running();
             let statuses: Vec<Status> = running.iter().filter_map(|&i| cluster.status(i).ok()).collect();
             statuses.len() == running.len() && !statuses.is_empty() && cluster.agree(&statuses)

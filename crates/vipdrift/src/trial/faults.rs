@@ -152,6 +152,8 @@ pub fn run(cluster: &mut Cluster, client: &Client, fault: Fault) -> Result<Outco
     // These are far from what is aimed at: more than that is not slow but broken.
     let longest = match fault {
         Fault::SwitchoverHitless | Fault::HeartbeatsBlocked => Duration::ZERO,
+        // Wine heeds no priorities.
+        _ if cluster.nodes.iter().any(|node| node.windows.is_some()) => Duration::from_secs(5),
         _ => Duration::from_secs(1),
     };
     if outcome.outage > longest {

@@ -27,6 +27,8 @@ vipdrift_lab::tests![
     a_slow_host_begins_nobody_that_was_given_up,
     a_hook_outlives_the_keeper_that_began_it,
     a_restart_takes_the_program_from_its_file_and_moves_nothing,
+    a_second_daemon_leaves_the_first_alone,
+    commands_for_people_work,
     ;
     side_by_side:
     without_the_stand_in_nothing_is_mounted,
@@ -35,8 +37,6 @@ vipdrift_lab::tests![
     without_administrators_rights_nothing_is_touched,
     the_brain_is_no_administrator,
     the_selftest_measures_and_leaves_nothing,
-    a_second_daemon_leaves_the_first_alone,
-    commands_for_people_work,
     the_service_runs_and_is_taken_away,
     the_installer_leaves_nothing_when_it_is_undone,
 ];
