@@ -136,23 +136,30 @@ impl Client {
     }
 
     /// A command that takes as long as the work does, which the daemon alone knows: it is waited for as long as the daemon
-    /// gives its status.
+    /// gives its status, and no longer than the brain lives that was asked: one that was killed and cannot end keeps the connection open.
     async fn work<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
         let exchange = self.exchange(Method::POST, path, Some(body));
         let lifeless = async {
             let look = LOOK.min(self.timeout / 2);
-            let mut lived = Instant::now();
+            let (mut lived, mut brain) = (Instant::now(), None);
             while lived.elapsed() < self.timeout {
-                sleep(look).await;
                 let asked = Instant::now();
-                if let Ok(Ok(_)) = timeout(self.timeout, self.status()).await {
+                if let Ok(Ok(status)) = timeout(self.timeout, self.status()).await {
                     lived = asked;
+                    let pid = status.daemon.brain_pid;
+                    if *brain.get_or_insert(pid) != pid {
+                        return ClientError::Broken(
+                            "another brain has begun: whether it was done is not known".into(),
+                        );
+                    }
                 }
+                sleep(look).await;
             }
+            ClientError::Timeout(self.timeout)
         };
         tokio::select! {
             answer = exchange => read(answer?),
-            () = lifeless => Err(ClientError::Timeout(self.timeout)),
+            error = lifeless => Err(error),
         }
     }
 

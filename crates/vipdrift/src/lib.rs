@@ -18,6 +18,7 @@ mod runner;
 mod state;
 #[cfg(target_os = "linux")]
 pub mod trial;
+mod writers;
 
 /// Reads the arguments and does what they say. Makes no thread and opens nothing before it has dispatched: parts of
 /// the program re-execute it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use crate::histogram::Histogram;
 use crate::journal::Scribe;
 use crate::log::Log;
 use crate::message::{LONGEST, ToBrain, ToKeeper, encode};
+use crate::writers::Writers;
 
 /// The slow thread counts up every half second; after this long without, it hangs.
 const SLOW_SIDE: Duration = Duration::from_secs(3);
@@ -127,8 +128,7 @@ pub(super) struct HeartParts {
     pub(super) services: Option<Services>,
     /// What is decided and noticed goes there.
     pub(super) news: Sender<News>,
-    /// How many threads write to files.
-    pub(super) writers: Arc<AtomicUsize>,
+    pub(super) writers: Writers,
     /// Woken when a peer says something new.
     pub(super) stirred: Arc<Notify>,
     /// What is to be kept of drains.
@@ -282,9 +282,9 @@ impl Heart {
             self.inquire(woken);
             self.own_up();
             // Another keeper comes, with another brain; the peers are told by the one that is.
-            self.ended |= self.retires.is_some_and(|at| {
-                woken >= at && (self.parts.writers.load(Ordering::Relaxed) == 0 || woken >= at + WRITING)
-            });
+            self.ended |= self
+                .retires
+                .is_some_and(|at| woken >= at && (self.parts.writers.are_idle() || woken >= at + WRITING));
         }
         // The farewell may not have gone through yet.
         for _ in 0..20 {
@@ -390,7 +390,10 @@ impl Heart {
                 self.renewed = Some((now(), lifetime));
             }
             ToBrain::Alive => {}
-            ToBrain::Shutdown => self.handle(Event::Command(Command::Shutdown)),
+            ToBrain::Shutdown => {
+                self.retires = None;
+                self.handle(Event::Command(Command::Shutdown));
+            }
             ToBrain::Examined { ticket, outcome } => {
                 if let Some(wish) = self.wishes.remove(&ticket) {
                     let _ = wish.send(outcome);
@@ -709,7 +712,7 @@ impl Heart {
             None if note.warning => log.warning(&note.text),
             None => log.info(&note.text),
         }
-        let _ = self.parts.news.try_send(news);
+        let _ = self.parts.news.try_send(news.counted(&self.parts.writers));
     }
 
     fn record(&mut self, decision: &Decision) {
@@ -722,7 +725,8 @@ impl Heart {
             self.parts.services.iter().flat_map(|services| services.evidence(&self.parts.resolved, group)),
         );
         let name = self.parts.resolved.groups.get(group).map_or("?", |group| group.name.as_str());
-        let _ = self.parts.news.try_send(News::decision(name, decision, evidence));
+        let news = News::decision(name, decision, evidence);
+        let _ = self.parts.news.try_send(news.counted(&self.parts.writers));
         self.parts.log.role_changed(name, decision);
     }
 

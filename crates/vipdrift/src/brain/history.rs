@@ -6,8 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use vipdrift_core::{Decision, Note};
 use crate::config::plain;
 use crate::journal::replay::role;
 use crate::log::Log;
+use crate::writers::{Writers, Writing};
 
 /// Events in memory.
 const KEPT: usize = 2000;
@@ -37,6 +37,8 @@ const LINES: usize = 40;
 pub(super) struct News {
     at: jiff::Timestamp,
     event: Event,
+    /// It counts as one that is to be written.
+    writing: Option<Writing>,
 }
 
 impl News {
@@ -79,7 +81,12 @@ impl News {
     }
 
     fn new(event: Event) -> Self {
-        Self { at: jiff::Timestamp::now(), event }
+        Self { at: jiff::Timestamp::now(), event, writing: None }
+    }
+
+    /// From here on it is waited for before this process ends.
+    pub(super) fn counted(self, writers: &Writers) -> Self {
+        Self { writing: Some(writers.begin()), ..self }
     }
 }
 
@@ -102,7 +109,7 @@ fn blank(kind: EventKind) -> Event {
 /// See the module.
 pub(super) struct History {
     past: Arc<Past>,
-    disk: Option<SyncSender<Event>>,
+    disk: Option<SyncSender<(Event, Option<Writing>)>>,
 }
 
 /// What is in memory.
@@ -121,10 +128,10 @@ struct Kept {
 
 impl History {
     /// Reads what the files hold, on a thread of its own, and goes on behind it.
-    pub(super) fn open(files: Vec<File>, writers: &Arc<AtomicUsize>, log: &Log) -> Self {
+    pub(super) fn open(files: Vec<File>, writers: &Writers, log: &Log) -> Self {
         let past = Arc::new(Past::default());
         let disk = match <[File; 2]>::try_from(files) {
-            Ok(files) => start(files, Arc::clone(&past), Arc::clone(writers), log),
+            Ok(files) => start(files, Arc::clone(&past), writers.begin(), log),
             Err(_) => None,
         };
         if disk.is_none() {
@@ -134,11 +141,11 @@ impl History {
     }
 
     pub(super) fn add(&self, news: News) {
-        let News { at, mut event } = news;
+        let News { at, mut event, writing } = news;
         event.at = at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
         let numbered = self.past.lock().push(event);
         if let (Some(disk), Some(event)) = (&self.disk, numbered) {
-            let _ = disk.try_send(event);
+            let _ = disk.try_send((event, writing));
         }
         self.past.news.notify_waiters();
     }
@@ -247,60 +254,40 @@ fn recall(mut files: [File; 2]) -> io::Result<(VecDeque<Event>, Writer)> {
 fn start(
     files: [File; 2],
     past: Arc<Past>,
-    writers: Arc<AtomicUsize>,
+    writing: Writing,
     log: &Log,
-) -> Option<SyncSender<Event>> {
+) -> Option<SyncSender<(Event, Option<Writing>)>> {
     let (send, events) = sync_channel(WAITING);
     let told = log.clone();
     let thread = std::thread::Builder::new().name("events".into()).stack_size(256 * 1024);
-    writers.fetch_add(1, Ordering::Relaxed);
-    let counted = Arc::clone(&writers);
-    let started =
-        thread.spawn(move || keep(files, &past, Queue { events: &events, writers: &writers }, &told));
-    if let Err(error) = started {
-        counted.fetch_sub(1, Ordering::Relaxed);
-        log.warning(format_args!("no events will be kept: {error}"));
-        return None;
-    }
-    Some(send)
+    let started = thread.spawn(move || keep(files, &past, &events, writing, &told));
+    started.map_err(|error| log.warning(format_args!("no events will be kept: {error}"))).ok().map(|_| send)
 }
 
-/// What is to be written. Counts as one that writes until it has nothing more.
-struct Queue<'e> {
-    events: &'e Receiver<Event>,
-    writers: &'e AtomicUsize,
-}
-
-impl Iterator for Queue<'_> {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        match self.events.try_recv() {
-            Ok(event) => Some(event),
-            Err(TryRecvError::Disconnected) => None,
-            Err(TryRecvError::Empty) => {
-                self.writers.fetch_sub(1, Ordering::Relaxed);
-                let event = self.events.recv().ok();
-                self.writers.fetch_add(1, Ordering::Relaxed);
-                event
-            }
-        }
-    }
-}
-
-fn keep(files: [File; 2], past: &Past, events: Queue<'_>, log: &Log) {
+fn keep(
+    files: [File; 2],
+    past: &Past,
+    events: &Receiver<(Event, Option<Writing>)>,
+    writing: Writing,
+    log: &Log,
+) {
     let (earlier, mut writer) = match recall(files) {
         Ok(recalled) => recalled,
         Err(error) => {
             let why = plain(&error);
             log.warning(format_args!("events of earlier lives cannot be read, and none will be kept: {why}"));
             past.recall(VecDeque::new());
-            events.writers.fetch_sub(1, Ordering::Relaxed);
             return;
         }
     };
     let mut failed = false;
-    for event in past.recall(earlier).into_iter().chain(events) {
+    // What has happened since counts as one piece.
+    let mut since: Vec<_> = past.recall(earlier).into_iter().map(|event| (event, None)).collect();
+    match since.last_mut() {
+        Some((_, last)) => *last = Some(writing),
+        None => drop(writing),
+    }
+    for (event, _writing) in since.into_iter().chain(events) {
         match writer.write(&event) {
             Ok(()) => failed = false,
             Err(error) => {
@@ -407,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_wanted_is_found_and_waited_for() {
         let log = Log::start("edge", "alpha").unwrap();
-        let history = std::sync::Arc::new(History::open(Vec::new(), &std::sync::Arc::default(), &log));
+        let history = std::sync::Arc::new(History::open(Vec::new(), &Writers::default(), &log));
         let decision = Decision {
             group: vipdrift_core::GroupIndex(0),
             from: vipdrift_core::RoleName::Standby,

@@ -13,7 +13,7 @@ mod status;
 mod wires;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use vipdrift_core::{Node, Note, Start, Timestamp};
@@ -34,6 +34,7 @@ use crate::config::{self, Resolved};
 use crate::journal::{self, Birth};
 use crate::log::Log;
 use crate::message::{Life, Setup};
+use crate::writers::Writers;
 
 /// Numbers of the descriptors that a brain starts from.
 #[derive(Debug, Clone, Copy)]
@@ -90,10 +91,10 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
     let (news, heard) = tokio::sync::mpsc::channel(history::WAITING);
     let (keep, to_keep) = tokio::sync::mpsc::channel(history::WAITING);
     let stirred = Arc::new(tokio::sync::Notify::new());
-    let writers = Arc::new(AtomicUsize::new(0));
+    let writers = Writers::default();
     let slow = SlowParts {
         events,
-        writers: Arc::clone(&writers),
+        writers: writers.clone(),
         news: heard,
         to_keep,
         keeper_pid: setup.keeper_pid,
@@ -148,6 +149,7 @@ pub(crate) fn run(inherited: Inherited) -> Result<(), String> {
                 limit: journal.limit,
                 cluster: config.cluster.name.clone(),
                 log: log.clone(),
+                writers: writers.clone(),
             };
             let birth = Birth { config: node_config.clone(), seed, start: start.clone(), at };
             let begun = journal::start(parts, birth);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use super::status::{self, WallClock};
 use crate::config::{Resolved, Secrets, nearest};
 use crate::log::Log;
 use crate::state;
+use crate::writers::Writers;
 
 /// Deep enough for hyper and serde; the default of 2 MiB would be locked memory for nothing.
 const STACK: usize = 512 * 1024;
@@ -53,8 +54,7 @@ pub(super) struct SlowParts {
     pub(super) cluster: String,
     pub(super) state: Option<File>,
     pub(super) events: Vec<File>,
-    /// How many threads write to files.
-    pub(super) writers: Arc<AtomicUsize>,
+    pub(super) writers: Writers,
     pub(super) news: Receiver<News>,
     pub(super) to_keep: Receiver<Drained>,
     pub(super) log: Log,
@@ -241,10 +241,8 @@ impl Inner {
         let file = self.state.as_ref().ok_or("the daemon could not open its state file at start")?;
         let groups = self.parts.resolved.groups.iter().filter(|group| drained.groups.contains(&group.id.0));
         let text = state::text(drained.node, groups.map(|group| group.name.as_str()));
-        self.parts.writers.fetch_add(1, Ordering::Relaxed);
-        let written = state::write(file, &text);
-        self.parts.writers.fetch_sub(1, Ordering::Relaxed);
-        written.map_err(|error| crate::config::plain(&error))
+        let _writing = self.parts.writers.begin();
+        state::write(file, &text).map_err(|error| crate::config::plain(&error))
     }
 
     /// Drains or undrains; here it is on the disk before this answers.

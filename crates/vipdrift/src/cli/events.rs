@@ -37,7 +37,7 @@ pub(super) fn events(place: &Where, group: Option<String>, last: usize, follow: 
             let found = match client.events(&request).await {
                 Ok(events) => events.events,
                 // A daemon that begins anew is there again in a moment.
-                Err(ClientError::Unreachable(_) | ClientError::Broken(_)) => {
+                Err(ClientError::Unreachable(_) | ClientError::Broken(_) | ClientError::Timeout(_)) => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     client.events(&request).await?.events
                 }

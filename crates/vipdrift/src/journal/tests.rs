@@ -22,6 +22,7 @@ use super::writer::Writer;
 use super::{Birth, FILES, Parts, Scribe, files};
 use crate::config::{self, Resolved};
 use crate::log::Log;
+use crate::writers::Writers;
 
 const CONFIG: &str = r#"
 [cluster]
@@ -89,7 +90,13 @@ fn open(folder: &Path) -> Vec<File> {
 
 fn writer(folder: &Path, shared: &Arc<Shared>) -> Writer {
     let log = Log::start("edge", "alpha").expect("a thread");
-    let parts = Parts { files: open(folder), limit: 4 << 20, cluster: "edge".into(), log };
+    let parts = Parts {
+        files: open(folder),
+        limit: 4 << 20,
+        cluster: "edge".into(),
+        log,
+        writers: Writers::default(),
+    };
     let mut writer = Writer::new(parts, Arc::clone(shared), "alpha".into(), keys());
     writer.open().expect("files that can be read");
     writer

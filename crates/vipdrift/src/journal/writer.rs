@@ -20,6 +20,7 @@ use super::frame::{Frames, LONGEST, Next, OVERHEAD, PREAMBLE, put};
 use super::scribe::{Birth, Handed, KEPT, Owned, Scribe, Shared};
 use crate::config::{plain, size};
 use crate::log::Log;
+use crate::writers::Writers;
 
 /// Deep enough for serde, little enough to be locked in memory.
 const STACK: usize = 256 * 1024;
@@ -41,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) limit: u64,
     pub(crate) cluster: String,
     pub(crate) log: Log,
+    /// Told when the disk is waited for.
+    pub(crate) writers: Writers,
 }
 
 /// Starts the thread, and with it the journal of a life that begins as `birth` says.
@@ -75,6 +78,7 @@ pub(super) struct Writer {
     cluster: String,
     node: String,
     log: Log,
+    writers: Writers,
     shared: Arc<Shared>,
     /// What the cluster's datagrams are signed with.
     keys: Keys,
@@ -118,7 +122,7 @@ fn wall() -> (WallTime, Wall) {
 
 impl Writer {
     pub(super) fn new(parts: Parts, shared: Arc<Shared>, node: String, keys: Keys) -> Self {
-        let Parts { files, limit, cluster, log } = parts;
+        let Parts { files, limit, cluster, log, writers } = parts;
         Self {
             limit: limit / files.len().max(1) as u64,
             files,
@@ -126,6 +130,7 @@ impl Writer {
             cluster,
             node,
             log,
+            writers,
             shared,
             keys,
             current: 0,
@@ -242,8 +247,8 @@ impl Writer {
             }
             Handed::End { .. } if self.waiting => {}
             Handed::End { state } => {
+                // Not waited for: it outlives this process where it is.
                 self.add(&Entry::End { state: state_hash(&state) });
-                self.decided = true;
             }
         }
         Ok(())
@@ -336,6 +341,7 @@ impl Writer {
         if self.batch.is_empty() {
             return;
         }
+        let _writing = self.writers.begin();
         let file = &self.files[self.current];
         let mut result = at::write_all_at(file, &self.batch, self.length);
         if result.is_ok() {

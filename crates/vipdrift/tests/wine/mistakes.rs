@@ -186,14 +186,14 @@ pub(crate) fn commands_for_people_work() {
     assert!((1..=3).contains(&last.lines().count()), "{last}");
     // A node that was kept waiting has to ask around first.
     let sure = |args: &[&str]| {
-        let mut said = String::new();
+        let mut said = None;
         let done = cluster.wait("a node that is sure of itself", PATIENCE, |_| {
-            let answer = node.run(args).unwrap();
-            said = answer.text;
-            answer.done || !said.contains("try again in a moment")
+            let answer = said.insert(node.run(args).unwrap());
+            answer.done || !answer.text.contains("try again in a moment")
         });
-        assert!(done.is_ok(), "{args:?}: {said}");
-        said
+        let said = said.unwrap();
+        assert!(done.is_ok() && said.done, "{args:?}: {}", said.text);
+        said.text
     };
     assert!(sure(&["switchover", "web"]).contains("web"));
     wait(&cluster, "it has moved", |cluster| cluster.holder(WEB[0]).is_some_and(|now| now != at));

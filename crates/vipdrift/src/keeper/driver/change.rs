@@ -19,6 +19,9 @@ use crate::message::ToBrain;
 
 /// A brain that was asked to retire has this long. It beats until then.
 const RETIRE: Duration = Duration::from_millis(1500);
+/// Why no image follows this one now.
+const REMAINS: &str =
+    "a thread of an earlier brain waits for a disk and has its sockets; try again when the disk answers";
 /// The process of a killed brain has this long to be gone.
 const DEATH: Duration = Duration::from_millis(100);
 
@@ -96,10 +99,7 @@ impl Driver {
             );
         }
         if !self.remains.is_empty() {
-            return Err(
-                "a thread of an earlier brain waits for a disk and has its sockets; try again when the disk answers"
-                    .to_owned(),
-            );
+            return Err(REMAINS.to_owned());
         }
         if self.old_runner.is_some() {
             return Err(
@@ -189,6 +189,10 @@ impl Driver {
             self.parts.hands.restore(now());
             return self.refuse(restart, ticket, "the daemon is stopping");
         }
+        if !self.remains.is_empty() {
+            self.parts.hands.restore(now());
+            return self.refuse(restart, ticket, REMAINS);
+        }
         let changes = match &program {
             Some(program) => format!("{}; configuration: {}", program.display(), candidate.changes),
             None => candidate.changes,
@@ -209,9 +213,12 @@ impl Driver {
         self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
         // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
         self.parts.log.flush();
+        let absence_given = absence.is_some();
         self.successor = Some(Successor { program, names: candidate.names, order, absence });
         self.say(&ToBrain::Retire);
-        self.phase = Phase::Retiring { until: now() + RETIRE };
+        // A part of the time that was promised is the successor's.
+        let kept = keep.filter(|_| absence_given).map_or(RETIRE, |keep| (keep / 4).clamp(RETIRE / 3, RETIRE));
+        self.phase = Phase::Retiring { until: now() + kept };
     }
 
     /// What is waited for too long, in vain.

@@ -229,7 +229,7 @@ impl Driver {
         }
         let phase = match self.phase {
             Phase::Starting { until, .. } | Phase::Stopping { until } => until,
-            Phase::Retiring { until } => until.min(self.silent_from().unwrap_or(until)),
+            Phase::Retiring { until } => until.min(self.ended_from().unwrap_or(until)),
             Phase::Waiting { restart } => restart,
             Phase::DyingHeld { until } => until.min(now + DYING),
             Phase::DyingReleased { .. } => now + DYING,
@@ -266,6 +266,11 @@ impl Driver {
     /// When the brain will have been silent for too long, if it says nothing until then.
     fn silent_from(&self) -> Option<Timestamp> {
         self.brain.as_ref().map(|brain| brain.heard + self.silence_limit(brain))
+    }
+
+    /// The same for one that retires, which ends its journal in silence.
+    fn ended_from(&self) -> Option<Timestamp> {
+        self.brain.as_ref().map(|brain| brain.heard + LAST_LINES)
     }
 
     /// This loop itself was `late`. The machine was frozen, or busy beyond words; the brain may have been too.
@@ -605,7 +610,8 @@ impl Driver {
     /// Asked to stop; asked twice, at once.
     fn stop(&mut self) {
         match self.phase {
-            Phase::Starting { .. } | Phase::Running => {
+            Phase::Starting { .. } | Phase::Running | Phase::Retiring { .. } => {
+                self.successor = None;
                 self.parts.log.info("stopping: releasing the VIPs");
                 self.say(&ToBrain::Shutdown);
                 self.phase = Phase::Stopping { until: now() + SHUTDOWN };
@@ -636,8 +642,7 @@ impl Driver {
             }
             Phase::DyingHeld { .. } | Phase::DyingReleased { .. } => self.look_at_dying(),
             Phase::Waiting { restart } if now >= restart => self.start_brain(now + FRESH_START, false),
-            // One that has ended but for a thread that cannot does not beat.
-            Phase::Retiring { until } if now >= until || self.silent_from().is_some_and(|at| now >= at) => {
+            Phase::Retiring { until } if now >= until || self.ended_from().is_some_and(|at| now >= at) => {
                 self.make_way();
             }
             Phase::Stopping { until } if now >= until => {
@@ -669,6 +674,7 @@ impl Driver {
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.leftovers.retain(|child| matches!(child.reap(), Ok(None)));
+            self.on_remains_end();
             self.parts.hands.look(false);
         }
     }

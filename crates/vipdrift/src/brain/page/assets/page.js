@@ -6,6 +6,8 @@ const SHOWN = 200;
 const KEPT = 400;
 // Without a word for so long, what is shown is old.
 const STALE = 3000;
+// And after so long it is asked for anew.
+const SILENT = 15000;
 // Round trips in a line.
 const TRIPS = 60;
 
@@ -49,8 +51,13 @@ const when = (moment) => el("time", { datetime: moment, title: moment }, clock(m
 
 // ---- what is told ----
 
+let source;
+let asked = 0;
+
 function listen() {
-  const source = new EventSource("/v1/stream");
+  source?.close();
+  source = new EventSource("/v1/stream");
+  asked = performance.now();
   const on = (name, then) =>
     source.addEventListener(name, (event) => {
       state.heard = performance.now();
@@ -416,5 +423,9 @@ $("orders").addEventListener("click", async () => {
 });
 $("filter").addEventListener("input", () => state.status && drawGroups());
 $("notes").addEventListener("change", drawEvents);
-setInterval(age, 500);
+setInterval(() => {
+  age();
+  // A process that cannot end keeps its connections open and says nothing.
+  if (performance.now() - Math.max(state.heard, asked) > SILENT) listen();
+}, 500);
 listen();
