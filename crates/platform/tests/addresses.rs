@@ -1,6 +1,6 @@
 //! Addresses, links and gateways against the real kernel, in namespaces of the test's own.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "this is a test")]
 
 mod common;
 

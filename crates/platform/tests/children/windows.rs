@@ -1,5 +1,5 @@
 //! The tests of what Windows does.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "this is a test")]
 
 #[path = "windows/roles.rs"]
 mod roles;

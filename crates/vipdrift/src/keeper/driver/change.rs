@@ -213,11 +213,10 @@ impl Driver {
         self.say(&ToBrain::Examined { ticket, outcome: Ok(changes) });
         // While there is a brain: whoever reads the log may be slow, and peers do not wait for that.
         self.parts.log.flush();
-        let absence_given = absence.is_some();
         self.successor = Some(Successor { program, names: candidate.names, order, absence });
         self.say(&ToBrain::Retire);
         // A part of the time that was promised is the successor's.
-        let kept = keep.filter(|_| absence_given).map_or(RETIRE, |keep| (keep / 4).clamp(RETIRE / 3, RETIRE));
+        let kept = keep.map_or(RETIRE, |keep| (keep / 4).clamp(RETIRE / 3, RETIRE));
         self.phase = Phase::Retiring { until: now() + kept };
     }
 
